@@ -1,0 +1,103 @@
+# The commands of the project; `make help` lists them. Everything they install goes into .venv and .uv here, everything
+# the service writes goes under DATA.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= 3.11
+HOST ?= 127.0.0.1
+PORT ?= 3000
+DATA ?= data
+
+UV := $(or $(shell command -v uv),.uv/bin/uv)
+BIN := .venv/bin
+
+export CROSSMODAL_DATA ?= $(DATA)
+export BENTOML_HOME ?= $(abspath $(DATA))/bentoml
+export BENTOML_DO_NOT_TRACK := True
+
+# Commands run by hand on a machine use the bundled model, which needs no network; a deployed bento, and a plain
+# `bentoml serve`, use the service's own default, ViT-B-32.
+demo serve: export CROSSMODAL_MODEL ?= tiny
+
+.PHONY: help
+help: ## say what each command does
+	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | awk -F'|' '{printf "make %-12s %s\n", $$1, $$2}'
+
+# --- install ---------------------------------------------------------------------------------------------------------
+
+.uv/bin/uv: requirements/uv.txt
+	python3 -m venv .uv
+	.uv/bin/python -m pip install --quiet --require-hashes -r $<
+	touch $@
+
+.venv/bin/python: | $(filter .uv/bin/uv,$(UV))
+	$(UV) venv --quiet --allow-existing --python $(PYTHON) .venv
+
+.venv/.runtime: requirements/runtime.txt | .venv/bin/python
+	$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r $<
+	touch $@
+
+.venv/.dev: requirements/dev.txt | .venv/bin/python
+	$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r $<
+	touch $@ .venv/.runtime
+
+.PHONY: install
+install: .venv/.runtime ## install what the service needs into .venv
+
+.PHONY: system-packages
+system-packages:
+	@tools/system_packages.sh
+
+.PHONY: lock
+lock: | $(filter .uv/bin/uv,$(UV)) ## write requirements/*.txt anew from requirements/*.in
+	for name in uv runtime dev; do \
+		$(UV) pip compile --quiet --generate-hashes --no-header --python-version 3.11 requirements/$$name.in -o requirements/$$name.txt; \
+	done
+
+# --- run -------------------------------------------------------------------------------------------------------------
+
+.PHONY: demo
+demo: install ## serve the bundled model with the sample gallery on PORT (default 3000)
+	@mkdir -p "$(BENTOML_HOME)"
+	$(BIN)/python -m indexer samples samples
+	@echo "the page: http://$(HOST):$(PORT)/ui/"
+	exec $(BIN)/bentoml serve service:CrossModalSearch --host $(HOST) --port $(PORT)
+
+.PHONY: serve
+serve: install ## serve on PORT (default 3000) what DATA holds
+	@mkdir -p "$(BENTOML_HOME)"
+	exec $(BIN)/bentoml serve service:CrossModalSearch --host $(HOST) --port $(PORT)
+
+.PHONY: bento
+bento: install ## build a bento, the deployable archive
+	@mkdir -p "$(BENTOML_HOME)"
+	$(BIN)/bentoml build
+
+# --- check -----------------------------------------------------------------------------------------------------------
+
+.PHONY: test
+test: .venv/.dev system-packages ## run the tests, as CI does
+	$(BIN)/python -m pytest -m "not slow" --cov --cov-report=term --cov-fail-under=90
+
+.PHONY: test-slow
+test-slow: .venv/.dev system-packages ## run the tests that take minutes
+	$(BIN)/python -m pytest -m slow
+
+.PHONY: lint
+lint: .venv/.dev ## check style, types and who imports whom
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+.PHONY: format
+format: .venv/.dev ## format the code and mend what can be mended
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: bench
+bench: .venv/.dev ## measure the service against its own ceiling, in one run
+	$(BIN)/python -m benchmarks.service

@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# The Debian packages that the tests need and Python packages cannot bring: a browser, and the font whose glyphs the
+# bundled model knows. Installs them where that is possible without asking, else says what to install.
+set -euo pipefail
+
+missing=()
+command -v chromium >/dev/null || missing+=(chromium)
+[ -e /usr/share/fonts/truetype/noto/NotoColorEmoji.ttf ] || missing+=(fonts-noto-color-emoji)
+[ ${#missing[@]} -eq 0 ] && exit 0
+
+if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -q >/dev/null
+    apt-get install -q -y --no-install-recommends "${missing[@]}" >/dev/null
+else
+    echo "the tests need these packages: ${missing[*]}" >&2
+    echo "on Debian: sudo apt-get install ${missing[*]}" >&2
+    exit 1
+fi
