@@ -1,0 +1,1 @@
+"""CLIP through OpenCLIP: which model, its texts, its fingerprint, and the runtimes that run it."""

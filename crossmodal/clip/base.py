@@ -1,0 +1,54 @@
+"""The port between the service and whatever runs a CLIP model."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossmodal.records import Embeddings, Pixels, Preprocessing
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """What the rest of the service needs to know of a loaded model.
+
+    ``fingerprint`` changes whenever embeddings of the two models could not be compared. ``logit_scale`` multiplies
+    cosines in the model's own softmax; ``logit_bias`` is None for models without one. ``calibration`` holds, for pairs
+    such as ``"text-image"`` (query, target), the midpoint and slope of the logistic curve from cosine to relevance, where
+    the model's folder has them in ``calibration.json``.
+    """
+
+    name: str
+    dim: int
+    context_length: int
+    preprocessing: Preprocessing
+    fingerprint: str
+    device: str
+    precision: str
+    logit_scale: float
+    logit_bias: float | None
+    calibration: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+
+class TextEmbeddings(NamedTuple):
+    """``embeddings`` float32 [n, dim] of unit length; ``tokens`` int32 [n], what each text took, start and end
+    included; ``truncated`` bool [n], whether the model saw only the beginning.
+    """
+
+    embeddings: Embeddings
+    tokens: NDArray[np.int32]
+    truncated: NDArray[np.bool_]
+
+
+class ClipModel(Protocol):
+    """A loaded model. Its methods block for milliseconds to seconds and are called from one thread at a time."""
+
+    info: ModelInfo
+
+    def embed_pixels(self, pixels: Pixels) -> Embeddings:
+        """Embed uint8 [n, size, size, 3] to float32 [n, dim] of unit length, n >= 1."""
+
+    def embed_texts(self, texts: Sequence[str]) -> TextEmbeddings:
+        """Embed n >= 1 texts; any string is accepted, special tokens in it are plain characters."""

@@ -1,0 +1,91 @@
+"""What travels between the rooms: items, hits and the shapes of arrays."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from hashlib import sha256
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.uint8]
+"""uint8 [n, size, size, 3], RGB, 0 to 255, resized and cropped to the model's input size."""
+
+Embeddings = NDArray[np.float32]
+"""float32 [n, dim], each row of unit Euclidean length."""
+
+Embedding = NDArray[np.float32]
+"""float32 [dim], unit Euclidean length."""
+
+Scalar = str | int | float | bool
+MetadataValue = Scalar | list[Scalar] | None
+Metadata = Mapping[str, MetadataValue]
+"""A flat JSON object: scalars, lists of scalars, or null."""
+
+
+class Modality(StrEnum):
+    """What an item is; there is one collection per modality."""
+
+    IMAGE = "image"
+    TEXT = "text"
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """Something indexed. ``content_hash`` is the SHA-256 of its bytes, in hex, and finds its media."""
+
+    id: str
+    modality: Modality
+    content_hash: str
+    created_at: datetime
+    metadata: Metadata = field(default_factory=dict)
+    text: str | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Point:
+    """An item with its embedding: what a store keeps."""
+
+    item: Item
+    embedding: Embedding
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScoredItem:
+    """An item found, with the raw cosine (-1 to 1) of its embedding and the query's."""
+
+    item: Item
+    score: float
+    embedding: Embedding | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """An answer to a query: ``score`` is the raw cosine, ``relevance`` the calibrated 0 to 1 made from it."""
+
+    item: Item
+    score: float
+    relevance: float
+    weak_match: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocessing:
+    """How a picture becomes the model's input: the fields of OpenCLIP's preprocess configuration that change pixels.
+
+    ``size`` is the side of the square in pixels; ``mean`` and ``std`` are per channel on the 0 to 1 scale.
+    """
+
+    size: int
+    interpolation: Literal["bicubic", "bilinear"]
+    resize_mode: Literal["shortest", "longest", "squash"]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    fill_color: int = 0
+
+
+def hash_content(content: bytes) -> str:
+    """SHA-256 of ``content`` as 64 lower-case hex digits: the identity of the same bytes."""
+    return sha256(content).hexdigest()

@@ -1,0 +1,80 @@
+"""The port: everything the service asks of a vector store. A new store is one new file that satisfies it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from crossmodal.records import Embedding, Item, Modality, Point, ScoredItem
+from crossmodal.store.filters import Filter
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionSpec:
+    """What the collections must fit: the embeddings' dimension and the fingerprint of the model that made them."""
+
+    dim: int
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some items in the store's own, stable order; ``next_cursor`` is opaque and None at the end."""
+
+    items: list[Item]
+    next_cursor: str | None
+
+
+class VectorStore(Protocol):
+    """One collection per modality, cosine similarity, items found by id.
+
+    Every method but ``close`` raises ``StoreUnavailable`` when the store does not answer. Embeddings given must be
+    finite and of unit length: callers see to it, adapters refuse others with ``ValueError``.
+    """
+
+    name: str
+    """The kind of store, as `/stats` shows it: no path, no host, no key."""
+
+    async def open(self, spec: CollectionSpec) -> None:
+        """Create what is missing and check what exists.
+
+        Raises ``FingerprintMismatch`` if a collection was made by another model, ``ConfigurationError`` if the store
+        cannot be opened at all (no rights, owned by another process).
+        """
+
+    async def upsert(self, modality: Modality, points: Sequence[Point]) -> None:
+        """Insert or replace by id. When it returns the points are durable and found by every later search."""
+
+    async def fetch(
+        self, modality: Modality, ids: Sequence[str], *, with_embeddings: bool = False
+    ) -> list[Point | None]:
+        """Points by id, in the order of ``ids``, None where there is none; without embeddings they are empty arrays."""
+
+    async def delete(self, modality: Modality, ids: Sequence[str]) -> None:
+        """Remove by id, durably; unknown ids are no error."""
+
+    async def search(
+        self,
+        modality: Modality,
+        query: Embedding,
+        *,
+        limit: int,
+        offset: int = 0,
+        where: Filter | None = None,
+        without_content: str | None = None,
+        with_embeddings: bool = False,
+    ) -> list[ScoredItem]:
+        """Nearest by cosine, best first; ``without_content`` is a content hash whose items are left out."""
+
+    async def scroll(
+        self, modality: Modality, *, limit: int, cursor: str | None = None, where: Filter | None = None
+    ) -> Page:
+        """Walk through a collection. Raises ``ValidationFailed`` for a cursor this store did not give out."""
+
+    async def count(self, modality: Modality, *, where: Filter | None = None, content_hash: str | None = None) -> int:
+        """Exact number of items, of those with ``content_hash`` when given."""
+
+    async def ping(self) -> None:
+        """Return if the store answers now."""
+
+    async def close(self) -> None:
+        """Release everything; the store can be opened again by another process."""
