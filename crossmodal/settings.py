@@ -1,0 +1,102 @@
+"""Every knob in one place, read from the environment with the prefix CROSSMODAL_; nothing else reads it."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from crossmodal.errors import ConfigurationError
+
+MIB = 1024 * 1024
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class EncoderPlace(StrEnum):
+    """How the API reaches a model: in its own process, or through the Encoder service."""
+
+    LOCAL = "local"
+    SERVICE = "service"
+
+
+class BatcherKind(StrEnum):
+    """Who gathers batches inside the Encoder service: our item-aware batcher, or BentoML's dispatcher."""
+
+    OURS = "ours"
+    BENTOML = "bentoml"
+
+
+class Settings(BaseSettings):
+    """The service's configuration. Sizes are in bytes, times in seconds, counts in items."""
+
+    model_config = SettingsConfigDict(env_prefix="CROSSMODAL_", extra="ignore", frozen=True, protected_namespaces=())
+
+    model: str = Field(
+        default="ViT-B-32/laion2b_s34b_b79k",
+        description="tiny (bundled), ARCH/TAG of OpenCLIP, hf-hub:ORG/REPO or local-dir:PATH",
+    )
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N")
+    precision: str = Field(default="auto", pattern=r"^(auto|fp32|bf16|fp16)$", description="auto, fp32, bf16 or fp16")
+    model_threads: Annotated[int, Field(ge=1)] | None = Field(default=None, description="CPU threads of the model")
+
+    data: Path = Field(default=Path("data"), description="folder of everything written, unless told otherwise below")
+    store: str = Field(
+        default="", description="edge:PATH (default DATA/store), memory:, http(s)://HOST:6333, grpc://HOST:6334"
+    )
+    store_api_key: SecretStr | None = Field(default=None, description="key of the Qdrant server")
+    media: str = Field(default="", description="folder (default DATA/media), s3://BUCKET/PREFIX or gs://BUCKET/PREFIX")
+
+    encoder: EncoderPlace = EncoderPlace.LOCAL
+    batcher: BatcherKind = BatcherKind.OURS
+    api_workers: int = Field(default=1, ge=1, le=64, description="API processes; more than one needs encoder=service")
+
+    max_batch_images: int = Field(default=16, ge=1, le=1024)
+    max_batch_texts: int = Field(default=32, ge=1, le=4096)
+    max_queued_items: int = Field(default=4096, ge=1, description="items waiting for the model before 429")
+    decode_threads: int = Field(default=2, ge=1, le=64)
+    max_queued_pictures: int = Field(default=512, ge=1, description="pictures waiting to be decoded before 429")
+
+    max_body_bytes: int = Field(default=20 * MIB, ge=1024, description="a request's whole body")
+    max_image_bytes: int = Field(default=20 * MIB, ge=1024, description="one picture")
+    max_image_pixels: int = Field(default=50_000_000, ge=1, description="width times height of a picture")
+    max_image_aspect: float = Field(default=100.0, ge=1.0, description="longer side over shorter side of a picture")
+    max_text_chars: int = Field(default=10_000, ge=1, description="one text")
+
+    timeout: int = Field(default=60, ge=1, le=3600, description="seconds a request may take")
+    host: str = "127.0.0.1"
+
+    @property
+    def store_url(self) -> str:
+        """The store's URL, the embedded one under ``data`` unless told otherwise."""
+        return self.store or f"edge:{self.data / 'store'}"
+
+    @property
+    def media_url(self) -> str:
+        """Where pictures are kept, under ``data`` unless told otherwise."""
+        return self.media or str(self.data / "media")
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        embedded = self.store_url.startswith(("edge:", "memory:"))
+        if self.api_workers > 1 and self.encoder is EncoderPlace.LOCAL:
+            msg = "CROSSMODAL_API_WORKERS above 1 needs CROSSMODAL_ENCODER=service: each worker would load the model"
+            raise ValueError(msg)
+        if self.api_workers > 1 and embedded:
+            msg = "CROSSMODAL_API_WORKERS above 1 needs a Qdrant server: the embedded store has one owning process"
+            raise ValueError(msg)
+        return self
+
+
+def load_settings() -> Settings:
+    """Read the environment. Raises ``ConfigurationError`` naming each wrong variable, without its value."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        faults = "; ".join(
+            f"CROSSMODAL_{'_'.join(str(part) for part in fault['loc']).upper()}: {fault['msg']}"
+            if fault["loc"]
+            else fault["msg"]
+            for fault in error.errors(include_input=False, include_url=False)
+        )
+        raise ConfigurationError(f"settings are not valid: {faults}") from None

@@ -1,0 +1,119 @@
+"""What operators see: structured logs, Prometheus metrics, and the stages of a request.
+
+Metrics go to the process's default Prometheus registry, which BentoML serves at `/metrics`.
+"""
+
+import logging
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar, Token
+
+import structlog
+from prometheus_client import Counter, Gauge, Histogram
+
+STAGES = ("decode", "queue", "embed", "store")
+"""The stages of a request, in the order they happen; `Server-Timing` names them."""
+
+request_id: ContextVar[str] = ContextVar("request_id", default="-")
+_stages: ContextVar[dict[str, float] | None] = ContextVar("stages", default=None)
+
+_STAGE_SECONDS = Histogram(
+    "crossmodal_stage_seconds",
+    "Time a request spent in a stage",
+    ["stage"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+)
+_BATCH_ITEMS = Histogram(
+    "crossmodal_batch_items", "Items in a batch", ["kind", "lane"], buckets=(1, 2, 4, 8, 16, 32, 64, 128)
+)
+_BATCH_SECONDS = Histogram(
+    "crossmodal_batch_seconds",
+    "Time the model took for a batch",
+    ["kind", "lane"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
+)
+_QUEUED = Gauge("crossmodal_queued_items", "Items waiting for the model", multiprocess_mode="livesum")
+_INDEXED = Counter("crossmodal_indexed_items", "Items by outcome of indexing", ["modality", "status"])
+_PROBLEMS = Counter("crossmodal_problems", "Problem responses by code", ["code"])
+
+
+class BatchMetrics:
+    """Counts batches for Prometheus; satisfies ``crossmodal.batching.BatchObserver``."""
+
+    def on_batch(self, kind: str, lane: str, *, items: int, seconds: float, queued: int) -> None:
+        """Record one batch."""
+        _BATCH_ITEMS.labels(kind, lane).observe(items)
+        _BATCH_SECONDS.labels(kind, lane).observe(seconds)
+        _QUEUED.set(queued)
+
+
+def count_indexed(modality: str, status: str) -> None:
+    """Count one item that was indexed, unchanged or failed."""
+    _INDEXED.labels(modality, status).inc()
+
+
+def count_problem(code: str) -> None:
+    """Count one problem response."""
+    _PROBLEMS.labels(code).inc()
+
+
+def start_stages() -> Token[dict[str, float] | None]:
+    """Begin to collect stage times for the request of this context."""
+    return _stages.set({})
+
+
+def current_stages() -> dict[str, float]:
+    """Seconds per stage of the present request so far."""
+    return _stages.get() or {}
+
+
+def end_stages(token: Token[dict[str, float] | None]) -> None:
+    """Stop collecting."""
+    _stages.reset(token)
+
+
+def record_stage(stage: str, seconds: float) -> None:
+    """Add ``seconds`` to a stage of the present request."""
+    _STAGE_SECONDS.labels(stage).observe(seconds)
+    stages = _stages.get()
+    if stages is not None:
+        stages[stage] = stages.get(stage, 0.0) + seconds
+
+
+@contextmanager
+def stage(name: str) -> Iterator[None]:
+    """Time a block as a stage of the present request."""
+    began = time.perf_counter()
+    try:
+        yield
+    finally:
+        record_stage(name, time.perf_counter() - began)
+
+
+def server_timing(stages: dict[str, float]) -> str:
+    """`Server-Timing` header value: stages in their order, in milliseconds."""
+    return ", ".join(f"{name};dur={stages[name] * 1000:.1f}" for name in STAGES if name in stages)
+
+
+def _add_request_id(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    event.setdefault("request_id", request_id.get())
+    return event
+
+
+def configure_logging(level: int = logging.INFO) -> None:
+    """One JSON object a line on stderr, with the request's id; callable more than once."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _add_request_id,
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
