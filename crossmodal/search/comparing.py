@@ -1,0 +1,56 @@
+"""Embed texts and pictures for callers, and compare them."""
+
+import asyncio
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossmodal.clip.base import TextEmbeddings
+from crossmodal.encoder import Encoder, Lane
+from crossmodal.errors import ClientError
+from crossmodal.records import Embeddings, Modality
+from crossmodal.search.pictures import PictureReader
+from crossmodal.search.relevance import Calibration
+from crossmodal.search.texts import check_text
+
+
+class Comparing:
+    """The use case. One instance serves all requests of a process."""
+
+    def __init__(self, encoder: Encoder, pictures: PictureReader, *, max_text_chars: int) -> None:
+        self._encoder = encoder
+        self._pictures = pictures
+        self._max_text_chars = max_text_chars
+
+    async def embed_texts(self, texts: Sequence[str], lane: Lane = Lane.INTERACTIVE) -> TextEmbeddings:
+        """Unit embeddings of n texts. The first bad one is raised, its place counted from 0 in ``loc``."""
+        for place, text in enumerate(texts):
+            try:
+                check_text(text, max_chars=self._max_text_chars)
+            except ClientError as fault:
+                raise fault.under(place) from None
+        return await self._encoder.embed_texts(texts, lane)
+
+    async def embed_pictures(self, contents: Sequence[bytes], lane: Lane = Lane.INTERACTIVE) -> Embeddings:
+        """Unit embeddings, float32 [n, dim], of n encoded pictures. The first bad one is raised, its place in ``loc``."""
+        preprocessing = (await self._encoder.info()).preprocessing
+        reads = [self._pictures.read(content, preprocessing) for content in contents]
+        pixels: list[NDArray[np.uint8]] = []
+        for place, outcome in enumerate(await asyncio.gather(*reads, return_exceptions=True)):
+            if isinstance(outcome, ClientError):
+                raise outcome.under(place)
+            if isinstance(outcome, BaseException):
+                raise outcome
+            pixels.append(outcome.pixels)
+        return await self._encoder.embed_pixels(np.stack(pixels), lane)
+
+    async def relevance(self, score: float) -> float:
+        """What the cosine of a text and a picture means, 0 to 1."""
+        calibration = Calibration((await self._encoder.info()).calibration)
+        return calibration.relevance(Modality.TEXT, Modality.IMAGE, score)
+
+
+def similarity(texts: Embeddings, pictures: Embeddings) -> Embeddings:
+    """Cosines, float32 [texts, pictures], each -1 to 1, of unit embeddings [texts, dim] and [pictures, dim]."""
+    return np.clip(texts @ pictures.T, -1.0, 1.0)

@@ -1,0 +1,216 @@
+"""Put pictures and texts into their collections. The same content twice is one item; a bad item fails alone."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from enum import StrEnum
+
+import numpy as np
+
+from crossmodal.encoder import Encoder, Lane
+from crossmodal.errors import ClientError, Conflict
+from crossmodal.records import Embedding, Item, Metadata, Modality, Point, hash_content
+from crossmodal.search.pictures import Picture, PictureReader
+from crossmodal.search.texts import check_id, check_text
+from crossmodal.search.writing import ItemWriter
+from crossmodal.store.base import VectorStore
+from crossmodal.telemetry import count_indexed, stage
+
+
+class Status(StrEnum):
+    """What became of an item."""
+
+    INDEXED = "indexed"
+    UNCHANGED = "unchanged"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """Something to index: the bytes of a picture or of a text in UTF-8.
+
+    ``id`` and ``metadata`` are the caller's, None where there are none: the id is then the content's hash, and the
+    metadata of an item that exists already stay as they are. ``fault`` marks a submission that was found bad while it
+    was read; it keeps its place and is reported as failed.
+    """
+
+    content: bytes = b""
+    id: str | None = None
+    metadata: Metadata | None = None
+    fault: ClientError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Indexed:
+    """What became of a submission; ``id`` is None where it failed before it had one."""
+
+    id: str | None
+    status: Status
+    error: ClientError | None = None
+
+
+@dataclass(slots=True, eq=False)
+class _Candidate:
+    """A submission on its way, and what is there already under its id."""
+
+    submission: Submission
+    id: str
+    content_hash: str
+    existing: Point | None = None
+    picture: Picture | None = None
+    embedding: Embedding | None = None
+    fault: ClientError | None = None
+
+    @property
+    def keeps_content(self) -> bool:
+        return self.existing is not None and self.existing.item.content_hash == self.content_hash
+
+    @property
+    def keeps_metadata(self) -> bool:
+        given = self.submission.metadata
+        return self.existing is not None and (given is None or given == self.existing.item.metadata)
+
+    def point(self, modality: Modality) -> Point:
+        """The point to write: new, or the existing one with new metadata."""
+        if self.existing is not None and self.keeps_content:
+            item = replace(self.existing.item, metadata=self.submission.metadata or {})
+            return Point(item, self.existing.embedding)
+        if self.embedding is None:
+            msg = f"{self.id!r} was not embedded"
+            raise ValueError(msg)
+        item = Item(
+            id=self.id,
+            modality=modality,
+            content_hash=self.content_hash,
+            created_at=datetime.now(UTC),
+            metadata=self.submission.metadata or {},
+            text=self.submission.content.decode() if modality is Modality.TEXT else None,
+        )
+        return Point(item, self.embedding)
+
+
+class Indexing:
+    """The use case. One instance serves all requests of a process.
+
+    Both methods answer one entry per submission, in their order. They raise ``Overloaded``, ``ModelUnavailable`` or
+    ``StoreUnavailable`` for the request as a whole; then nothing is acknowledged and sending it again is safe.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        store: VectorStore,
+        writer: ItemWriter,
+        pictures: PictureReader,
+        *,
+        max_text_chars: int,
+    ) -> None:
+        self._encoder = encoder
+        self._store = store
+        self._writer = writer
+        self._pictures = pictures
+        self._max_text_chars = max_text_chars
+
+    async def index_images(self, submissions: Sequence[Submission], lane: Lane = Lane.BULK) -> list[Indexed]:
+        """Index encoded pictures."""
+        hashes = await asyncio.gather(*(self._pictures.hash(submission.content) for submission in submissions))
+        return await self._index(Modality.IMAGE, submissions, hashes, lambda fresh: self._embed_images(fresh, lane))
+
+    async def index_texts(self, submissions: Sequence[Submission], lane: Lane = Lane.BULK) -> list[Indexed]:
+        """Index texts."""
+        hashes = [hash_content(submission.content) for submission in submissions]
+        return await self._index(Modality.TEXT, submissions, hashes, lambda fresh: self._embed_texts(fresh, lane))
+
+    async def _index(
+        self,
+        modality: Modality,
+        submissions: Sequence[Submission],
+        hashes: Sequence[str],
+        embed: Callable[[list[_Candidate]], Awaitable[None]],
+    ) -> list[Indexed]:
+        entries = [
+            _admit(submission, content_hash) for submission, content_hash in zip(submissions, hashes, strict=True)
+        ]
+        unique: dict[str, _Candidate] = {}
+        for entry in entries:
+            if entry.fault is None:
+                unique.setdefault(entry.id, entry)
+        await self._look_up(modality, list(unique.values()))
+        await embed([entry for entry in unique.values() if not entry.keeps_content])
+        sound = [entry for entry in unique.values() if entry.fault is None]
+        changed = [entry for entry in sound if not (entry.keeps_content and entry.keeps_metadata)]
+        await self._write(modality, changed)
+        written = {id(entry) for entry in changed}
+        results = [_result(entry, unique.get(entry.id, entry), written) for entry in entries]
+        for result in results:
+            count_indexed(modality, result.status)
+        return results
+
+    async def _look_up(self, modality: Modality, entries: Sequence[_Candidate]) -> None:
+        with stage("store"):
+            existing = await self._store.fetch(modality, [entry.id for entry in entries], with_embeddings=True)
+        for entry, point in zip(entries, existing, strict=True):
+            entry.existing = point
+
+    async def _embed_images(self, fresh: Sequence[_Candidate], lane: Lane) -> None:
+        preprocessing = (await self._encoder.info()).preprocessing
+
+        async def read(entry: _Candidate) -> None:
+            try:
+                entry.picture = await self._pictures.read(entry.submission.content, preprocessing, thumbnail=True)
+            except ClientError as fault:
+                entry.fault = fault
+
+        await asyncio.gather(*map(read, fresh))
+        decoded = [(entry, entry.picture.pixels) for entry in fresh if entry.picture is not None]
+        if decoded:
+            embeddings = await self._encoder.embed_pixels(np.stack([pixels for _, pixels in decoded]), lane)
+            for (entry, _), embedding in zip(decoded, embeddings, strict=True):
+                entry.embedding = embedding
+
+    async def _embed_texts(self, fresh: Sequence[_Candidate], lane: Lane) -> None:
+        sound: list[tuple[_Candidate, str]] = []
+        for entry in fresh:
+            try:
+                sound.append((entry, check_text(entry.submission.content.decode(), max_chars=self._max_text_chars)))
+            except ClientError as fault:
+                entry.fault = fault
+        if sound:
+            answer = await self._encoder.embed_texts([text for _, text in sound], lane)
+            for (entry, _), embedding in zip(sound, answer.embeddings, strict=True):
+                entry.embedding = embedding
+
+    async def _write(self, modality: Modality, changed: Sequence[_Candidate]) -> None:
+        pictures = [entry.picture for entry in changed if entry.picture is not None]
+        await self._writer.write(modality, [entry.point(modality) for entry in changed], pictures)
+        if modality is Modality.IMAGE:
+            replaced = [
+                entry.existing.item.content_hash for entry in changed if entry.existing and not entry.keeps_content
+            ]
+            await self._writer.release(replaced)
+
+
+def _admit(submission: Submission, content_hash: str) -> _Candidate:
+    """Give the submission its id; a bad one becomes a fault."""
+    entry = _Candidate(submission, submission.id or content_hash, content_hash, fault=submission.fault)
+    if entry.fault is None and submission.id is not None:
+        try:
+            entry.id = check_id(submission.id)
+        except ClientError as fault:
+            entry.fault = fault
+    return entry
+
+
+def _result(entry: _Candidate, first: _Candidate, written: set[int]) -> Indexed:
+    """What became of ``entry``; ``first`` is the first of the same id in the request, mostly itself."""
+    fault = entry.fault
+    if fault is None and first is not entry:
+        if first.content_hash != entry.content_hash:
+            fault = Conflict(f"the id {entry.id!r} stands twice in this request, with different content")
+        else:
+            fault = first.fault
+    if fault is not None:
+        known = entry.submission.fault is None or entry.submission.id is not None
+        return Indexed(entry.id if known else None, Status.FAILED, fault)
+    return Indexed(entry.id, Status.INDEXED if id(entry) in written else Status.UNCHANGED)

@@ -1,0 +1,124 @@
+"""Find items by an embedding, a text, a picture or another item."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from crossmodal.encoder import Encoder
+from crossmodal.errors import NotFound
+from crossmodal.records import Embedding, Hit, Modality, Point, ScoredItem
+from crossmodal.search.diversity import diversify
+from crossmodal.search.pictures import PictureReader
+from crossmodal.search.relevance import Calibration
+from crossmodal.search.texts import check_text
+from crossmodal.store.base import VectorStore
+from crossmodal.store.filters import Filter
+from crossmodal.telemetry import stage
+
+DIVERSE_POOL = 4
+"""Diverse answers are chosen among this many times the hits asked for."""
+DIVERSE_POOL_LEAST = 50
+DIVERSE_POOL_MOST = 2000
+"""Beyond this many candidates the pool is no larger than what was asked for: their embeddings are all in memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Which of the hits are wanted.
+
+    ``n_results`` 1 to 1000 from ``offset`` on; only items that ``where`` admits; only hits of at least
+    ``min_relevance`` (0 to 1); with ``diversity`` (0 to 1) above 0 unlike hits are preferred.
+    """
+
+    n_results: int = 5
+    offset: int = 0
+    where: Filter | None = None
+    min_relevance: float = 0.0
+    diversity: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Hits, best first, and whether the model saw only the beginning of the query."""
+
+    hits: list[Hit]
+    truncated: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Query:
+    modality: Modality
+    embedding: Embedding
+    without_content: str | None = None
+    truncated: bool = False
+
+
+class Querying:
+    """The use case. One instance serves all requests of a process.
+
+    Its methods raise ``Overloaded``, ``ModelUnavailable``, ``StoreUnavailable`` and the client errors that reading a
+    text or a picture raises.
+    """
+
+    def __init__(self, encoder: Encoder, store: VectorStore, pictures: PictureReader, *, max_text_chars: int) -> None:
+        self._encoder = encoder
+        self._store = store
+        self._pictures = pictures
+        self._max_text_chars = max_text_chars
+
+    async def by_text(self, text: str, target: Modality, window: Window) -> Answer:
+        """Items nearest to a text."""
+        checked = check_text(text, max_chars=self._max_text_chars)
+        answer = await self._encoder.embed_texts([checked])
+        query = _Query(Modality.TEXT, answer.embeddings[0], truncated=bool(answer.truncated[0]))
+        return await self._find(query, target, window)
+
+    async def by_picture(self, content: bytes, target: Modality, window: Window) -> Answer:
+        """Items nearest to an encoded picture; an item with the same bytes is never among them."""
+        info = await self._encoder.info()
+        picture = await self._pictures.read(content, info.preprocessing)
+        embeddings = await self._encoder.embed_pixels(picture.pixels[None])
+        return await self._find(_Query(Modality.IMAGE, embeddings[0], picture.content_hash), target, window)
+
+    async def by_item(self, modality: Modality, item_id: str, target: Modality, window: Window) -> Answer:
+        """Items nearest to an indexed one; neither it nor another with its content is among them.
+
+        Raises ``NotFound`` if there is no such item.
+        """
+        with stage("store"):
+            (point,) = await self._store.fetch(modality, [item_id], with_embeddings=True)
+        if point is None:
+            raise NotFound(f"there is no {modality} with the id {item_id!r}")
+        return await self._find(_query_of(point), target, window)
+
+    async def _find(self, query: _Query, target: Modality, window: Window) -> Answer:
+        calibration = Calibration((await self._encoder.info()).calibration)
+        with stage("store"):
+            scored = await self._candidates(query, target, window)
+        hits = [calibration.hit(query.modality, each) for each in scored]
+        if window.diversity:
+            relevant = {id(hit.item) for hit in hits if hit.relevance >= window.min_relevance}
+            pool = [each for each in scored if id(each.item) in relevant]
+            chosen = diversify(pool, count=window.offset + window.n_results, diversity=window.diversity)
+            hits = [calibration.hit(query.modality, each) for each in chosen[window.offset :]]
+        return Answer([hit for hit in hits if hit.relevance >= window.min_relevance], query.truncated)
+
+    async def _candidates(self, query: _Query, target: Modality, window: Window) -> Sequence[ScoredItem]:
+        diverse = bool(window.diversity)
+        wanted = window.offset + window.n_results
+        return await self._store.search(
+            target,
+            query.embedding,
+            limit=_pool(wanted) if diverse else window.n_results,
+            offset=0 if diverse else window.offset,
+            where=window.where,
+            without_content=query.without_content if target is query.modality else None,
+            with_embeddings=diverse,
+        )
+
+
+def _pool(wanted: int) -> int:
+    return max(wanted, min(DIVERSE_POOL * wanted, DIVERSE_POOL_MOST), DIVERSE_POOL_LEAST)
+
+
+def _query_of(point: Point) -> _Query:
+    return _Query(point.item.modality, point.embedding, point.item.content_hash)

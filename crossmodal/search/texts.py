@@ -1,0 +1,41 @@
+"""What is accepted as a text."""
+
+from crossmodal.errors import TextTooLong, ValidationFailed
+
+MAX_ID_CHARS = 256
+_PREVIEW = 40
+
+
+def check_text(text: str, *, max_chars: int) -> str:
+    """Return ``text`` if it says something, is encodable and is short enough.
+
+    Raises ``ValidationFailed`` for an empty or unencodable one, ``TextTooLong`` for more than ``max_chars`` characters.
+    """
+    if len(text) > max_chars:
+        raise TextTooLong(f"the text has {len(text)} characters; at most {max_chars} are allowed")
+    if not text.strip():
+        raise ValidationFailed("the text is empty; say what to look for")
+    if not _encodable(text):
+        raise ValidationFailed("the text holds half of a surrogate pair, which is no character")
+    return text
+
+
+def check_id(item_id: str) -> str:
+    """Return ``item_id`` if it can stand in a URL as a path and mean one item. Raises ``ValidationFailed``."""
+    if not 1 <= len(item_id) <= MAX_ID_CHARS:
+        raise ValidationFailed(f"the id has {len(item_id)} characters; 1 to {MAX_ID_CHARS} are allowed")
+    if not _encodable(item_id) or not item_id.isprintable():
+        raise ValidationFailed("the id holds characters that cannot be printed")
+    parts = item_id.split("/")
+    if any(part in {"", ".", ".."} for part in parts) or parts[-1] == "thumbnail":
+        detail = f"the id {item_id[:_PREVIEW]!r} cannot stand in a URL: no empty, '.' or '..' parts, and not ending in '/thumbnail'"
+        raise ValidationFailed(detail)
+    return item_id
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

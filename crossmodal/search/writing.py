@@ -1,0 +1,54 @@
+"""The one place where points and the files they point at change, so that neither outlives the other."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+
+from crossmodal.media import MediaStore
+from crossmodal.records import Modality, Point
+from crossmodal.search.gate import Gate
+from crossmodal.search.pictures import Picture
+from crossmodal.store.base import VectorStore
+from crossmodal.telemetry import stage
+
+
+class ItemWriter:
+    """Writes and removes items. One per process: its gate orders writers of this process only.
+
+    With several API processes on one Qdrant server, deleting a picture in one while another indexes the same bytes can
+    leave the new item without its file; indexing it again mends that.
+    """
+
+    def __init__(self, store: VectorStore, media: MediaStore) -> None:
+        self._store = store
+        self._media = media
+        self._gate = Gate()
+
+    async def write(self, modality: Modality, points: Sequence[Point], pictures: Sequence[Picture]) -> None:
+        """Put the files of ``pictures``, then the points; durable when it returns. Raises ``StoreUnavailable``."""
+        if not points:
+            return
+        with stage("store"):
+            async with self._gate.shared():
+                await asyncio.gather(*(self._put(picture) for picture in pictures))
+                await self._store.upsert(modality, points)
+
+    async def remove(self, modality: Modality, item_id: str) -> bool:
+        """Remove an item and, if nothing else needs it, its file; False if there was no such item."""
+        with stage("store"):
+            (point,) = await self._store.fetch(modality, [item_id])
+            if point is None:
+                return False
+            await self._store.delete(modality, [item_id])
+            if modality is Modality.IMAGE:
+                await self.release([point.item.content_hash])
+            return True
+
+    async def release(self, content_hashes: Iterable[str]) -> None:
+        """Delete the files of pictures that no item holds any more."""
+        for content_hash in set(content_hashes):
+            async with self._gate.exclusive():
+                if not await self._store.count(Modality.IMAGE, content_hash=content_hash):
+                    await self._media.delete(content_hash)
+
+    async def _put(self, picture: Picture) -> None:
+        await self._media.put(picture.content_hash, picture.content, picture.thumbnail)

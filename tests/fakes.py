@@ -1,0 +1,92 @@
+"""Named fakes: stand-ins for the model in tests that are not about the model."""
+
+import threading
+from collections.abc import Sequence
+from hashlib import sha256
+
+import numpy as np
+
+from crossmodal.clip.base import ModelInfo, TextEmbeddings
+from crossmodal.records import Embeddings, Pixels, Preprocessing
+
+COLOURS = {"red": (255, 0, 0), "green": (0, 160, 0), "blue": (0, 0, 255), "white": (255, 255, 255), "black": (0, 0, 0)}
+CONTEXT = 12
+DIM = 16
+SIZE = 32
+
+
+def info(fingerprint: str = "colour-model-1") -> ModelInfo:
+    return ModelInfo(
+        name="colours",
+        dim=DIM,
+        context_length=CONTEXT,
+        preprocessing=Preprocessing(
+            size=SIZE, interpolation="bicubic", resize_mode="shortest", mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)
+        ),
+        fingerprint=fingerprint,
+        device="cpu",
+        precision="fp32",
+        logit_scale=100.0,
+        logit_bias=None,
+        calibration=dict.fromkeys(("text-image", "image-text", "image-image", "text-text"), (0.9, 40.0)),
+    )
+
+
+class ColourModel:
+    """A model that understands colours: a picture is its mean colour, a text the colours it names.
+
+    Other words turn a text's embedding a little, each its own way, so that different texts differ.
+    """
+
+    def __init__(self, fingerprint: str = "colour-model-1") -> None:
+        self.info = info(fingerprint)
+        self.batches: list[int] = []
+        self.texts_seen: list[str] = []
+        self.release = threading.Event()
+        self.release.set()
+        self.started = threading.Event()
+        self.broken = False
+
+    def embed_pixels(self, pixels: Pixels) -> Embeddings:
+        assert pixels.dtype == np.uint8
+        assert pixels.shape[1:] == (SIZE, SIZE, 3)
+        self._run(len(pixels))
+        return np.stack([_unit(_colour(tuple(each.reshape(-1, 3).mean(axis=0)))) for each in pixels])
+
+    def embed_texts(self, texts: Sequence[str]) -> TextEmbeddings:
+        self._run(len(texts))
+        self.texts_seen.extend(texts)
+        words = [text.lower().split() for text in texts]
+        embeddings = np.stack([_unit(_meaning(each[:CONTEXT])) for each in words])
+        tokens = np.array([min(len(each), CONTEXT) for each in words], dtype=np.int32)
+        return TextEmbeddings(embeddings, tokens, np.array([len(each) > CONTEXT for each in words]))
+
+    def _run(self, items: int) -> None:
+        assert items > 0
+        self.batches.append(items)
+        self.started.set()
+        assert self.release.wait(10), "the test never released the model"
+        if self.broken:
+            raise RuntimeError("secret path /srv/model: the model is broken")
+
+
+def _colour(rgb: Sequence[float]) -> Embeddings:
+    vector = np.zeros(DIM, dtype=np.float32)
+    vector[:3] = np.asarray(rgb, dtype=np.float32) / 255.0
+    vector[3] = 0.1
+    return vector
+
+
+def _meaning(words: Sequence[str]) -> Embeddings:
+    vector = np.zeros(DIM, dtype=np.float32)
+    vector[3] = 0.1
+    for word in words:
+        if word in COLOURS:
+            vector += _colour(COLOURS[word])
+        else:
+            vector[4 + sha256(word.encode()).digest()[0] % (DIM - 4)] += 0.05
+    return vector
+
+
+def _unit(vector: Embeddings) -> Embeddings:
+    return (vector / np.linalg.norm(vector)).astype(np.float32)
