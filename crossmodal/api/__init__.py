@@ -1,0 +1,6 @@
+"""The HTTP contract: a FastAPI app over the use cases, and the middleware around it."""
+
+from crossmodal.api.app import create_app
+from crossmodal.api.edge import EdgeMiddleware
+
+__all__ = ["EdgeMiddleware", "create_app"]

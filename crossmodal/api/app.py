@@ -1,0 +1,43 @@
+"""The FastAPI app: routes, problems, the page."""
+
+from pathlib import Path
+
+from fastapi import FastAPI
+from starlette.responses import RedirectResponse
+from starlette.staticfiles import StaticFiles
+
+import crossmodal
+from crossmodal.api.openapi import install_openapi
+from crossmodal.api.problems import install_problem_handlers
+from crossmodal.api.routes import compare, index, items, search
+from crossmodal.settings import ROOT
+
+
+def create_app(page: Path = ROOT / "web") -> FastAPI:
+    """Build the app; ``app.state.container`` is None until the process that serves it has opened one.
+
+    ``page`` is the folder served at `/ui/`.
+    """
+    app = FastAPI(
+        title="Cross-modal search",
+        version=crossmodal.__version__,
+        openapi_url="/docs.json",
+        docs_url=None,  # Swagger's page loads its script from another host
+        redoc_url=None,
+    )
+    app.state.container = None
+    install_problem_handlers(app)
+    for module in (index, search, compare, items):
+        app.include_router(module.router)
+    install_openapi(app)
+
+    @app.get("/", include_in_schema=False)
+    async def home() -> RedirectResponse:
+        return RedirectResponse("/ui/")
+
+    @app.get("/ui", include_in_schema=False)
+    async def page_without_slash() -> RedirectResponse:
+        return RedirectResponse("/ui/")
+
+    app.mount("/ui", StaticFiles(directory=page, html=True), name="page")
+    return app

@@ -1,0 +1,19 @@
+"""How a route gets at the use cases."""
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from crossmodal.errors import ModelUnavailable
+from crossmodal.wiring import Container
+
+
+def _container(request: Request) -> Container:
+    container: Container | None = request.app.state.container
+    if container is None or not container.opened:
+        raise ModelUnavailable("the service is starting; try again in a moment")
+    return container
+
+
+Rooms = Annotated[Container, Depends(_container)]
+"""The opened container. A route that asks for it answers 503 until the service is ready."""

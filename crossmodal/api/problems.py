@@ -1,0 +1,139 @@
+"""Errors as `application/problem+json` (RFC 9457): one shape for everything that is not an answer."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from crossmodal.api.encoding import dump_json
+from crossmodal.errors import (
+    ClientError,
+    CrossModalError,
+    MalformedBody,
+    MethodNotAllowed,
+    NotFound,
+    PayloadTooLarge,
+    ServerError,
+    UnsupportedMediaType,
+    ValidationFailed,
+)
+from crossmodal.telemetry import count_problem, request_id
+
+MEDIA_TYPE = "application/problem+json"
+_MAX_FAULTS = 20
+"""So many of a body's faults are listed; a body can hold thousands."""
+
+log = structlog.get_logger()
+
+
+class ProblemResponse(Response):
+    """A response made from an error of the tree."""
+
+    media_type = MEDIA_TYPE
+
+    def __init__(
+        self,
+        error: CrossModalError,
+        *,
+        faults: Sequence[Mapping[str, Any]] = (),
+        members: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        """``faults`` become the member `errors`; ``members`` are further members of the problem."""
+        count_problem(error.code)
+        body = problem_body(error, faults=faults, members=members)
+        super().__init__(dump_json(body), status_code=error.status, headers=_retry_after(error) | dict(headers or {}))
+
+
+def problem_body(
+    error: CrossModalError, *, faults: Sequence[Mapping[str, Any]] = (), members: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The members of a problem. Details of server faults stay in the log; the client gets what it can act on."""
+    body: dict[str, Any] = {
+        "type": f"urn:crossmodal:problem:{error.code}",
+        "title": error.title,
+        "status": error.status,
+        "detail": error.detail,
+        "code": error.code,
+        "request_id": request_id.get(),
+    }
+    if not faults and isinstance(error, ClientError) and error.loc:
+        faults = [{"loc": list(error.loc), "msg": error.detail}]
+    if faults:
+        body["errors"] = list(faults)
+    return body | dict(members or {})
+
+
+@contextmanager
+def at(*loc: str | int) -> Iterator[None]:
+    """Name the place in the request that the block deals with, for the errors it raises."""
+    try:
+        yield
+    except ClientError as error:
+        raise error.under(*loc) from error.__cause__
+
+
+def faults_of(errors: Sequence[Mapping[str, Any]], prefix: Sequence[str | int] = ()) -> list[dict[str, Any]]:
+    """Entries of `errors` from pydantic's; what the client sent is not repeated."""
+    return [{"loc": [*prefix, *error["loc"]], "msg": error["msg"]} for error in errors[:_MAX_FAULTS]]
+
+
+def validation_problem(error: ValidationError, prefix: Sequence[str | int] = ()) -> ProblemResponse:
+    """The problem for a body that pydantic refused: malformed if it is no JSON at all."""
+    errors = error.errors(include_url=False, include_input=False, include_context=False)
+    if any(each["type"] == "json_invalid" for each in errors):
+        return ProblemResponse(MalformedBody(f"the body is not valid JSON: {errors[0]['msg']}"))
+    return ProblemResponse(_summary(errors), faults=faults_of(errors, prefix))
+
+
+def _summary(errors: Sequence[Any]) -> ValidationFailed:
+    place = ".".join(str(part) for part in errors[0]["loc"]) or "body"
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    return ValidationFailed(f"{place}: {errors[0]['msg']}{more}")
+
+
+def _retry_after(error: CrossModalError) -> dict[str, str]:
+    seconds = getattr(error, "retry_after", None)
+    return {} if seconds is None else {"Retry-After": str(seconds)}
+
+
+def from_status(status: int, detail: str) -> CrossModalError:
+    """An error of the tree for a bare HTTP status, as frameworks raise them."""
+    by_status = {
+        kind.status: kind for kind in (NotFound, MethodNotAllowed, MalformedBody, PayloadTooLarge, UnsupportedMediaType)
+    }
+    if status in by_status:
+        return by_status[status](detail)
+    error = CrossModalError(detail) if status >= HTTPStatus.INTERNAL_SERVER_ERROR else ValidationFailed(detail)
+    # One error object for one response: the class keeps its own status.
+    error.status = status
+    error.title = HTTPStatus(status).phrase
+    return error
+
+
+async def _on_error(_: Request, error: Exception) -> Response:
+    if isinstance(error, CrossModalError):
+        if isinstance(error, ServerError):
+            log.warning("request failed", code=error.code, detail=error.detail, cause=repr(error.__cause__))
+        return ProblemResponse(error)
+    if isinstance(error, RequestValidationError):
+        errors = [{**each, "loc": each["loc"][1:] or each["loc"]} for each in error.errors()]
+        return ProblemResponse(_summary(errors), faults=faults_of(errors))
+    if isinstance(error, ValidationError):
+        return validation_problem(error)
+    if isinstance(error, HTTPException):
+        return ProblemResponse(from_status(error.status_code, str(error.detail)), headers=error.headers)
+    raise error
+
+
+def install_problem_handlers(app: FastAPI) -> None:
+    """Answer what a route raises with a problem; anything unforeseen is left to the edge."""
+    for kind in (CrossModalError, RequestValidationError, ValidationError, HTTPException):
+        app.add_exception_handler(kind, _on_error)

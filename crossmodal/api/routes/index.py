@@ -1,0 +1,159 @@
+"""`/index/*`: put pictures and texts into their collections."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, ValidationError
+from starlette.datastructures import FormData, UploadFile
+from starlette.responses import Response
+
+from crossmodal.api.bodies import JSON, MULTIPART, content_type, json_field, read_form, read_json
+from crossmodal.api.context import Rooms
+from crossmodal.api.encoding import Json
+from crossmodal.api.openapi import takes
+from crossmodal.api.problems import ProblemResponse
+from crossmodal.api.schemas import (
+    MAX_IMAGES,
+    ImagesToIndex,
+    ImageSubmission,
+    IndexAnswer,
+    TextsToIndex,
+    TextSubmission,
+)
+from crossmodal.errors import ClientError, ValidationFailed
+from crossmodal.imaging import ImageLimits, picture_bytes
+from crossmodal.search.indexing import Indexed, Status, Submission
+from crossmodal.store.metadata import check_metadata
+
+router = APIRouter(prefix="/index", tags=["index"])
+
+M = TypeVar("M", bound=BaseModel)
+
+
+@router.post(
+    "/images",
+    openapi_extra=takes(
+        ImagesToIndex,
+        files=("files",),
+        fields={"metadata": "JSON list, one object or null per file", "ids": "JSON list, one string or null per file"},
+    ),
+    responses={200: {"model": IndexAnswer}},
+)
+async def index_images(request: Request, rooms: Rooms) -> Response:
+    """Index 1 to 100 pictures; a bad one fails alone."""
+    if content_type(request, JSON, MULTIPART) == MULTIPART:
+        async with read_form(request) as form:
+            submissions = await _uploads(form)
+        place = "files"
+    else:
+        items = (await read_json(request, ImagesToIndex)).items
+        submissions = [_image(item, rooms.pictures.limits) for item in items]
+        place = "items"
+    return _answer(await rooms.indexing.index_images(submissions), place)
+
+
+@router.post("/texts", openapi_extra=takes(TextsToIndex), responses={200: {"model": IndexAnswer}})
+async def index_texts(request: Request, rooms: Rooms) -> Response:
+    """Index 1 to 1000 texts, each a string or an object with an id and metadata; a bad one fails alone."""
+    items = (await read_json(request, TextsToIndex)).items
+    return _answer(await rooms.indexing.index_texts([_text(item) for item in items]), "items")
+
+
+async def _uploads(form: FormData) -> list[Submission]:
+    unknown = sorted(set(form) - {"files", "metadata", "ids"})
+    if unknown:
+        raise ValidationFailed(f"the form has unknown fields: {', '.join(unknown)[:200]}", loc=(unknown[0],))
+    files = form.getlist("files")
+    if not 1 <= len(files) <= MAX_IMAGES:
+        raise ValidationFailed(f"{len(files)} files came; 1 to {MAX_IMAGES} are allowed in one request", loc=("files",))
+    metadata = _per_file(form, "metadata", len(files))
+    ids = _per_file(form, "ids", len(files))
+    return [await _upload(file, item_id, fields) for file, item_id, fields in zip(files, ids, metadata, strict=True)]
+
+
+def _per_file(form: FormData, name: str, count: int) -> list[Any]:
+    given = form.getlist(name)
+    if not given:
+        return [None] * count
+    if len(given) != 1 or not isinstance(given[0], str):
+        raise ValidationFailed(f"{name} must be one field that holds a JSON list", loc=(name,))
+    values = json_field(name, given[0])
+    if not isinstance(values, list) or len(values) != count:
+        came = f"{len(values)} entries" if isinstance(values, list) else "no list"
+        raise ValidationFailed(f"{name} must be a JSON list with one entry per file, {count}; {came} came", loc=(name,))
+    return values
+
+
+async def _upload(file: UploadFile | str, item_id: Any, metadata: Any) -> Submission:
+    try:
+        if isinstance(file, str):
+            raise ValidationFailed("a plain field came where a file is needed")
+        if item_id is not None and not isinstance(item_id, str):
+            raise ValidationFailed("the id must be a string")
+        fields = None if metadata is None else check_metadata(metadata)
+        return Submission(await file.read(), item_id, fields)
+    except ClientError as fault:
+        return Submission(id=item_id if isinstance(item_id, str) else None, fault=fault)
+
+
+def _image(item: Any, limits: ImageLimits) -> Submission:
+    try:
+        given = _item(item, ImageSubmission)
+        metadata = None if given.metadata is None else check_metadata(given.metadata)
+        return Submission(picture_bytes(given.image, limits), given.id, metadata)
+    except ClientError as fault:
+        return Submission(id=_id_of(item), fault=fault)
+
+
+def _text(item: Any) -> Submission:
+    try:
+        given = TextSubmission(text=item) if isinstance(item, str) else _item(item, TextSubmission)
+        metadata = None if given.metadata is None else check_metadata(given.metadata)
+        return Submission(_encode(given.text), given.id, metadata)
+    except ClientError as fault:
+        return Submission(id=_id_of(item), fault=fault)
+
+
+def _encode(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise ValidationFailed("the text holds half of a surrogate pair, which is no character") from None
+
+
+def _item(item: Any, model: type[M]) -> M:
+    try:
+        return model.model_validate(item, strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        place = ".".join(str(part) for part in first["loc"]) or "item"
+        raise ValidationFailed(f"{place}: {first['msg']}") from None
+
+
+def _id_of(item: Any) -> str | None:
+    given = item.get("id") if isinstance(item, dict) else None
+    return given if isinstance(given, str) else None
+
+
+def _answer(results: Sequence[Indexed], place: str) -> Response:
+    counts = Counter(result.status for result in results)
+    members = {status.value: counts[status] for status in Status} | {"results": [_render(result) for result in results]}
+    faults = [
+        {"loc": [place, number], "msg": result.error.detail} for number, result in enumerate(results) if result.error
+    ]
+    if len(faults) < len(results):
+        return Json(members)
+    codes = {result.error.code for result in results if result.error}
+    problem = ValidationFailed(f"none of the {len(results)} items could be indexed; see 'results'")
+    if len(codes) == 1:
+        problem.code = codes.pop()
+    return ProblemResponse(problem, faults=faults, members=members)
+
+
+def _render(result: Indexed) -> dict[str, Any]:
+    rendered: dict[str, Any] = {"id": result.id, "status": result.status.value}
+    if result.error is not None:
+        rendered["error"] = {"code": result.error.code, "detail": result.error.detail}
+    return rendered

@@ -1,0 +1,135 @@
+"""The one place that builds concrete objects out of settings."""
+
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import structlog
+
+from crossmodal.clip.base import ClipModel
+from crossmodal.encoder import BatchLimits, Encoder, LocalEncoder
+from crossmodal.errors import ConfigurationError, CrossModalError
+from crossmodal.imaging import ImageLimits
+from crossmodal.media import MediaStore
+from crossmodal.search.comparing import Comparing
+from crossmodal.search.indexing import Indexing
+from crossmodal.search.library import Library
+from crossmodal.search.pictures import PictureReader
+from crossmodal.search.querying import Querying
+from crossmodal.search.writing import ItemWriter
+from crossmodal.settings import Settings
+from crossmodal.store.base import CollectionSpec, VectorStore
+from crossmodal.telemetry import BatchMetrics
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True, eq=False)
+class Container:
+    """Everything a process needs to answer, built and joined; ``open`` before use, ``close`` after."""
+
+    settings: Settings
+    encoder: Encoder
+    store: VectorStore
+    pictures: PictureReader
+    indexing: Indexing
+    querying: Querying
+    comparing: Comparing
+    library: Library
+    opened: bool = False
+
+    async def open(self) -> None:
+        """Check that model and store fit and open the store. Raises the errors of both."""
+        info = await self.encoder.info()
+        await self.store.open(CollectionSpec(info.dim, info.fingerprint))
+        self.opened = True
+        log.info(
+            "open",
+            model=info.name,
+            device=info.device,
+            precision=info.precision,
+            dim=info.dim,
+            fingerprint=info.fingerprint,
+            store=self.store.name,
+        )
+
+    async def ready(self) -> bool:
+        """Whether a search would be answered now: model warm, store reachable."""
+        if not self.opened:
+            return False
+        try:
+            await self.encoder.info()
+            await self.store.ping()
+        except CrossModalError as error:
+            log.warning("not ready", code=error.code, detail=error.detail)
+            return False
+        return True
+
+    async def close(self) -> None:
+        """Finish what runs and release everything."""
+        self.opened = False
+        await self.encoder.close()
+        self.pictures.close()
+        await self.store.close()
+
+
+def build_model(settings: Settings) -> ClipModel:
+    """Load the model the settings name. Raises ``ConfigurationError`` with one line that says what is wrong."""
+    from crossmodal.clip.loading import load_model
+
+    return load_model(
+        settings.model, device=settings.device, precision=settings.precision, threads=settings.model_threads
+    )
+
+
+def build_local_encoder(settings: Settings) -> LocalEncoder:
+    """Load the model and put the batcher before it. Raises ``ConfigurationError``."""
+    limits = BatchLimits(
+        images=settings.max_batch_images, texts=settings.max_batch_texts, queued=settings.max_queued_items
+    )
+    return LocalEncoder(build_model(settings), limits, BatchMetrics())
+
+
+def build_store(settings: Settings) -> VectorStore:
+    """The store that ``settings.store_url`` names. Raises ``ConfigurationError`` for a URL of no known kind."""
+    url = settings.store_url
+    scheme = urlsplit(url).scheme
+    if scheme == "edge":
+        from crossmodal.store.edge import EdgeStore
+
+        return EdgeStore(url.removeprefix("edge:"))
+    if scheme == "memory":
+        from crossmodal.store.exact import ExactStore
+
+        return ExactStore()
+    if scheme in {"http", "https", "grpc", "grpcs"}:
+        from crossmodal.store.qdrant import QdrantStore
+
+        key = settings.store_api_key
+        return QdrantStore(url, api_key=key.get_secret_value() if key else None)
+    raise ConfigurationError(
+        f"CROSSMODAL_STORE has the scheme {scheme!r}; edge:PATH, memory:, http(s)://HOST:PORT and grpc://HOST:PORT are known"
+    )
+
+
+def build_container(settings: Settings, encoder: Encoder) -> Container:
+    """Join store, media and use cases around an encoder."""
+    store = build_store(settings)
+    media = MediaStore(settings.media_url)
+    limits = ImageLimits(
+        max_bytes=settings.max_image_bytes,
+        max_pixels=settings.max_image_pixels,
+        max_aspect=settings.max_image_aspect,
+    )
+    pictures = PictureReader(limits, threads=settings.decode_threads, max_queued=settings.max_queued_pictures)
+    writer = ItemWriter(store, media)
+    chars = settings.max_text_chars
+    return Container(
+        settings=settings,
+        encoder=encoder,
+        store=store,
+        pictures=pictures,
+        indexing=Indexing(encoder, store, writer, pictures, max_text_chars=chars),
+        querying=Querying(encoder, store, pictures, max_text_chars=chars),
+        comparing=Comparing(encoder, pictures, max_text_chars=chars),
+        library=Library(encoder, store, media, writer),
+    )

@@ -1,0 +1,100 @@
+"""The commands. They read the same settings as the service and write through the same wiring."""
+
+import asyncio
+import sys
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from crossmodal.errors import CrossModalError
+from crossmodal.search.indexing import Status
+from crossmodal.settings import Settings, load_settings
+from crossmodal.telemetry import configure_logging
+from crossmodal.wiring import Container, build_container, build_local_encoder
+from indexer.pipeline import index_sources
+from indexer.sources import scan_pictures, scan_texts
+
+app = typer.Typer(help="Fill the collections of the cross-modal search service.", no_args_is_help=True)
+
+Job = Callable[[Container], Awaitable[Counter[Status]]]
+
+
+@app.command()
+def images(
+    folder: Annotated[Path, typer.Argument(help="pictures below it are indexed, with metadata.jsonl beside them")],
+) -> None:
+    """Index every picture below a folder."""
+    _run(lambda container: _images(container, folder))
+
+
+@app.command()
+def texts(
+    file: Annotated[Path, typer.Argument(help=".jsonl with strings or {text, id, metadata}, or a text a line")],
+) -> None:
+    """Index the texts of a file."""
+    _run(lambda container: _texts(container, file))
+
+
+@app.command()
+def samples(folder: Annotated[Path, typer.Argument(help="holds images/ and captions.jsonl")]) -> None:
+    """Index the sample gallery, once: what was deleted since stays deleted."""
+    settings = _settings()
+    marker = settings.data / "samples-indexed"
+    if marker.exists():
+        return
+
+    async def both(container: Container) -> Counter[Status]:
+        return await _images(container, folder / "images") + await _texts(container, folder / "captions.jsonl")
+
+    _run(both)
+    marker.touch()
+
+
+async def _images(container: Container, folder: Path) -> Counter[Status]:
+    return await index_sources(container.indexing.index_images, scan_pictures(folder), unit=" pictures")
+
+
+async def _texts(container: Container, file: Path) -> Counter[Status]:
+    return await index_sources(container.indexing.index_texts, scan_texts(file), unit=" texts")
+
+
+def _settings() -> Settings:
+    try:
+        return load_settings()
+    except CrossModalError as error:
+        _fail(error.detail)
+
+
+def _run(job: Job) -> None:
+    """Open a container, do the job, say what came of it. Exits with 1 if an item failed, 2 if nothing could be done."""
+    configure_logging()
+    settings = _settings()
+    try:
+        outcomes = asyncio.run(_with_container(settings, job))
+    except CrossModalError as error:
+        _fail(error.detail)
+    except ExceptionGroup as group:
+        known, unknown = group.split(CrossModalError)
+        if unknown is not None or known is None:
+            raise
+        _fail(str(known.exceptions[0]))
+    typer.echo(", ".join(f"{status} {outcomes[status]}" for status in Status))
+    if outcomes[Status.FAILED]:
+        raise typer.Exit(1)
+
+
+async def _with_container(settings: Settings, job: Job) -> Counter[Status]:
+    container = build_container(settings, build_local_encoder(settings))
+    try:
+        await container.open()
+        return await job(container)
+    finally:
+        await container.close()
+
+
+def _fail(detail: str) -> NoReturn:
+    typer.echo(f"indexer: {detail}", file=sys.stderr)
+    raise typer.Exit(2)

@@ -1,0 +1,178 @@
+import asyncio
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+
+from crossmodal.api import EdgeMiddleware, create_app
+from crossmodal.wiring import Container
+from tests.fakes import ColourModel
+from tests.unit.api.conftest import MAX_BODY
+from tests.unit.api.helpers import index_colours, picture, problem, upload
+
+
+async def test_a_given_request_id_comes_back_and_a_bad_one_is_replaced(client: httpx.AsyncClient) -> None:
+    given = await client.get("/stats", headers={"X-Request-ID": "abc-123"})
+    assert given.headers["x-request-id"] == "abc-123"
+    for bad in ("x" * 129, "two words", ""):
+        made = (await client.get("/stats", headers={"X-Request-ID": bad})).headers["x-request-id"]
+        assert len(made) == 32
+
+
+async def test_server_timing_names_the_stages(client: httpx.AsyncClient) -> None:
+    await index_colours(client)
+    answer = await client.post("/search/similar-images", files=upload(picture("red"), field="file"))
+    names = [part.split(";")[0] for part in answer.headers["server-timing"].split(", ")]
+    assert names == ["decode", "queue", "embed", "store"]
+    assert "server-timing" not in (await client.get("/docs.json")).headers
+
+
+async def test_every_answer_carries_the_security_headers(client: httpx.AsyncClient) -> None:
+    for url in ("/stats", "/nowhere", "/ui/"):
+        headers = (await client.get(url)).headers
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["content-security-policy"].startswith("default-src 'self'")
+
+
+async def test_a_declared_length_over_the_limit_is_refused_unread(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/index/images", files=upload(b"x" * (MAX_BODY + 1)))
+    assert str(MAX_BODY) in problem(answer, 413, "payload_too_large")["detail"]
+
+
+@pytest.mark.parametrize("kind", ["application/json", "multipart/form-data; boundary=b"])
+async def test_an_undeclared_length_is_refused_once_over_the_limit(client: httpx.AsyncClient, kind: str) -> None:
+    sent = 0
+
+    async def stream() -> AsyncIterator[bytes]:
+        nonlocal sent
+        yield b'--b\r\nContent-Disposition: form-data; name="files"; filename="x"\r\n\r\n' if "multi" in kind else b'"'
+        for _ in range(100):
+            sent += 10_000
+            yield b"x" * 10_000
+
+    answer = await client.post("/index/images", content=stream(), headers={"content-type": kind})
+    problem(answer, 413, "payload_too_large")
+    assert sent <= MAX_BODY + 64 * 1024
+
+
+@pytest.mark.parametrize(
+    "kind", ["text/plain", "application/x-www-form-urlencoded", "", "multipart/form-data; boundary=b"]
+)
+async def test_a_body_of_another_type_is_415(client: httpx.AsyncClient, kind: str) -> None:
+    answer = await client.post("/search/text-to-image", content=b'{"query": "x"}', headers={"content-type": kind})
+    assert "application/json" in problem(answer, 415, "unsupported_media_type")["detail"]
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b'{"query": "x"', b"\xff\xfe", b"nonsense", b"[" * 100_000])
+async def test_a_body_that_is_not_json_is_400(client: httpx.AsyncClient, content: bytes) -> None:
+    answer = await client.post("/search/text-to-image", content=content, headers={"content-type": "application/json"})
+    problem(answer, 400, "malformed_body")
+
+
+@pytest.mark.parametrize("content", [b"", b"nonsense", b"--b\r\nbroken", b"--b\r\n\r\n--b--"])
+async def test_a_multipart_body_that_is_none_is_400_or_lacks_its_file(
+    client: httpx.AsyncClient, content: bytes
+) -> None:
+    headers = {"content-type": "multipart/form-data; boundary=b"}
+    answer = await client.post("/search/similar-images", content=content, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) in {(400, "malformed_body"), (422, "validation_failed")}
+
+
+async def test_a_multipart_body_without_boundary_is_400(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/index/images", content=b"x", headers={"content-type": "multipart/form-data"})
+    problem(answer, 400, "malformed_body")
+
+
+async def test_the_wrong_method_is_405_and_says_which_is_right(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/search/text-to-image")
+    problem(answer, 405, "method_not_allowed")
+    assert answer.headers["allow"] == "POST"
+
+
+async def test_an_unforeseen_error_is_500_and_says_nothing_of_the_inside(
+    client: httpx.AsyncClient, model: ColourModel
+) -> None:
+    model.broken = True
+    answer = await client.post("/search/text-to-image", json={"query": "red"})
+    body = problem(answer, 500, "internal_error")
+    assert "/srv/model" not in answer.text
+    assert body["detail"] == "something went wrong here; the log has it under this request_id"
+    model.broken = False
+    assert (await client.post("/search/text-to-image", json={"query": "red"})).status_code == 200
+
+
+async def test_a_full_queue_is_429_with_retry_after(client: httpx.AsyncClient, model: ColourModel) -> None:
+    model.release.clear()
+    first = asyncio.create_task(client.post("/embed/texts", json={"texts": ["a"]}))
+    await asyncio.to_thread(model.started.wait, 5)
+    second = asyncio.create_task(client.post("/embed/texts", json={"texts": ["b"] * 60}))
+    while model.release.is_set() is False and not second.done():
+        await asyncio.sleep(0.01)
+        answer = await client.post("/embed/texts", json={"texts": ["c"] * 60})
+        break
+    problem(answer, 429, "overloaded")
+    assert int(answer.headers["retry-after"]) >= 1
+    model.release.set()
+    assert [(await each).status_code for each in (first, second)] == [200, 200]
+
+
+async def test_before_it_is_open_every_route_is_503(container: Container) -> None:
+    app = create_app()
+    transport = httpx.ASGITransport(EdgeMiddleware(app, max_body_bytes=MAX_BODY))
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        answer = await client.get("/stats")
+        problem(answer, 503, "model_unavailable")
+        assert answer.headers["retry-after"]
+        app.state.container = container
+        assert (await client.get("/stats")).status_code == 200
+
+
+async def test_the_document_describes_every_route(client: httpx.AsyncClient) -> None:
+    document = (await client.get("/docs.json")).json()
+    assert set(document["paths"]) == {
+        "/index/images",
+        "/index/texts",
+        "/search/text-to-image",
+        "/search/image-to-text",
+        "/search/similar-images",
+        "/search/similar-texts",
+        "/similarity",
+        "/embed/texts",
+        "/embed/images",
+        "/items/{modality}",
+        "/items/{modality}/{item_id}",
+        "/images/{item_id}",
+        "/images/{item_id}/thumbnail",
+        "/stats",
+    }
+    body = document["paths"]["/search/similar-images"]["post"]["requestBody"]["content"]
+    assert set(body) == {"application/json", "multipart/form-data"}
+    assert set(body["multipart/form-data"]["schema"]["properties"]) == {
+        "file",
+        "n_results",
+        "offset",
+        "filter",
+        "min_relevance",
+        "diversity",
+    }
+    references = set(_references(document))
+    assert references
+    assert references <= {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
+
+
+def _references(node: object) -> list[str]:
+    if isinstance(node, dict):
+        own = [node["$ref"]] if isinstance(node.get("$ref"), str) else []
+        return own + [each for value in node.values() for each in _references(value)]
+    if isinstance(node, list):
+        return [each for value in node for each in _references(value)]
+    return []
+
+
+async def test_the_page_is_served(client: httpx.AsyncClient) -> None:
+    for url in ("/", "/ui"):
+        answer = await client.get(url)
+        assert (answer.status_code, answer.headers["location"]) == (307, "/ui/")
+    page = await client.get("/ui/")
+    assert page.headers["content-type"].startswith("text/html")
+    assert "<title>" in page.text
