@@ -1,0 +1,22 @@
+"""Untrusted bytes to checked RGB pixels, and pictures back out: thumbnails, data URLs, contact sheets."""
+
+from crossmodal.imaging.decode import decode
+from crossmodal.imaging.formats import media_type
+from crossmodal.imaging.limits import ImageLimits
+from crossmodal.imaging.output import thumbnail, to_base64, to_data_url
+from crossmodal.imaging.pixels import to_pixels
+from crossmodal.imaging.sheet import contact_sheet
+from crossmodal.imaging.sources import load, picture_bytes
+
+__all__ = [
+    "ImageLimits",
+    "contact_sheet",
+    "decode",
+    "load",
+    "media_type",
+    "picture_bytes",
+    "thumbnail",
+    "to_base64",
+    "to_data_url",
+    "to_pixels",
+]

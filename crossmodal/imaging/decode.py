@@ -1,0 +1,158 @@
+"""Untrusted bytes to a checked RGB picture: the one door through which a client's picture comes in."""
+
+import re
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from typing import IO
+
+from PIL import (
+    AvifImagePlugin,
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    ImageFile,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
+
+from crossmodal.errors import ClientError, ImageTooLarge, ImageUndecodable
+from crossmodal.imaging.colour import to_rgb
+from crossmodal.imaging.formats import sniff
+from crossmodal.imaging.limits import ImageLimits
+
+DEFAULT_LIMITS = ImageLimits()
+
+# Called directly rather than through Image.open, which consults the process-wide Image.MAX_IMAGE_PIXELS instead of the
+# limits given here, and fills its registry of formats on first use without regard to threads.
+_READERS: dict[str, Callable[[IO[bytes], str], ImageFile.ImageFile]] = {
+    "JPEG": JpegImagePlugin.jpeg_factory,
+    "PNG": PngImagePlugin.PngImageFile,
+    "WEBP": WebPImagePlugin.WebPImageFile,
+    "GIF": GifImagePlugin.GifImageFile,
+    "BMP": BmpImagePlugin.BmpImageFile,
+    "TIFF": TiffImagePlugin.TiffImageFile,
+    "AVIF": AvifImagePlugin.AvifImageFile,
+}
+
+_PILLOW = re.compile(r"PIL\.")
+
+_ORIENTATION = 0x0112
+_TRANSPOSED = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+_MAX_READS = 500_000
+
+_RUN_LENGTH = (1, 2)
+_RUN_LENGTH_MAX = 4_000_000
+
+_PNG_DEPTH_AT = 24
+_GREY_SCALES = {2: 85, 4: 17}
+_DEEP = 16
+
+
+def decode(content: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> Image.Image:
+    """Decode an encoded picture to RGB, upright, on white, in sRGB; of an animation the first frame.
+
+    The content alone decides the format. Bytes, pixels and aspect are checked before anything is decoded; a
+    truncated file is refused. The result carries no metadata.
+
+    Raises PayloadTooLarge, UnsupportedMediaType, ImageUndecodable, ImageTooLarge; nothing else.
+    """
+    limits.check_bytes(len(content))
+    name = sniff(content)
+    with pillow_errors(name), _READERS[name](_Pieces(content, name), "") as image:
+        limits.check_size(*image.size)
+        _check_run_length(image)
+        image.load()
+        if name == "PNG":
+            _correct_transparency(image, content[_PNG_DEPTH_AT])
+        return to_rgb(upright(image))
+
+
+@contextmanager
+def pillow_errors(name: str) -> Iterator[None]:
+    """Map whatever Pillow raises on a picture of format ``name`` to one of our errors, without its own words.
+
+    Its plugins fail with any exception their parsing trips over (SyntaxError, struct.error, KeyError, ZeroDivisionError
+    and a dozen more), so the list is open; its words may hold the address of an object.
+    """
+    _hush_pillow()
+    try:
+        yield
+    except ClientError:
+        raise
+    except (Image.DecompressionBombError, MemoryError) as error:
+        raise ImageTooLarge("The picture has more pixels than can be decoded here.") from error
+    except Exception as error:
+        reason = "ends before its last pixel" if "truncated" in str(error) else "cannot be decoded"
+        raise ImageUndecodable(f"The picture begins like {name} but {reason}.") from error
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """Turn a picture as its EXIF orientation says; one whose EXIF cannot be read stays as it is."""
+    try:
+        orientation = image.getexif().get(_ORIENTATION)
+    except Exception:  # noqa: BLE001 - broken metadata is no reason to refuse good pixels, and fails in any way it likes
+        return image
+    method = _TRANSPOSED.get(orientation) if isinstance(orientation, int) else None
+    return image if method is None else image.transpose(method)
+
+
+def _hush_pillow() -> None:
+    """Keep Pillow's remarks on odd files (corrupt EXIF, unknown tags) from the log, and from failing a picture.
+
+    A filter that stays, for ``warnings.catch_warnings`` is not made for threads. Deprecations are not among these:
+    they are raised in the name of the caller.
+    """
+    if not any(action == "ignore" and module == _PILLOW for action, _, _, module, _ in warnings.filters):
+        warnings.filterwarnings("ignore", module=_PILLOW.pattern)
+
+
+class _Pieces(BytesIO):
+    """An encoded picture that is read in a bounded number of pieces.
+
+    Pillow parses headers in Python, a marker or chunk at a time: 20 MiB of empty ones would hold the process for 5 s and
+    more. A picture is read in some thousand pieces.
+    """
+
+    def __init__(self, content: bytes, name: str) -> None:
+        super().__init__(content)
+        self._name = name
+        self._left = _MAX_READS
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self._left -= 1
+        if self._left < 0:
+            raise ImageUndecodable(f"The picture begins like {self._name} but is cut into over {_MAX_READS} pieces.")
+        return super().read(size)
+
+
+def _check_run_length(image: Image.Image) -> None:
+    """Pillow unpacks run-length BMP in Python: bounded apart, or 50 megapixels would hold the process for 6 s."""
+    if image.format != "BMP" or image.info.get("compression") not in _RUN_LENGTH:
+        return
+    if image.width * image.height > _RUN_LENGTH_MAX:
+        raise ImageTooLarge(
+            f"A run-length compressed BMP may have at most {_RUN_LENGTH_MAX} pixels; "
+            f"got {image.width} x {image.height}."
+        )
+
+
+def _correct_transparency(image: Image.Image, depth: int) -> None:
+    """Bring the transparent colour of a PNG to 8 bits, as Pillow does with the pixels but not with this."""
+    value = image.info.get("transparency")
+    if image.mode == "L" and isinstance(value, int):
+        image.info["transparency"] = value * _GREY_SCALES.get(depth, 1)
+    elif image.mode == "RGB" and isinstance(value, tuple) and depth == _DEEP:
+        image.info["transparency"] = tuple(sample >> 8 for sample in value)
