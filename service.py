@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import asdict
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import aiohttp
 import bentoml
@@ -213,4 +213,4 @@ class CrossModalSearch:
         await self._container.close()
 
 
-CrossModalSearch.add_asgi_middleware(EdgeMiddleware, max_body_bytes=settings.max_body_bytes)
+cast("Any", CrossModalSearch).add_asgi_middleware(EdgeMiddleware, max_body_bytes=settings.max_body_bytes)

@@ -53,4 +53,5 @@ class Comparing:
 
 def similarity(texts: Embeddings, pictures: Embeddings) -> Embeddings:
     """Cosines, float32 [texts, pictures], each -1 to 1, of unit embeddings [texts, dim] and [pictures, dim]."""
-    return np.clip(texts @ pictures.T, -1.0, 1.0)
+    cosines: Embeddings = np.clip(texts @ pictures.T, -1.0, 1.0)
+    return cosines

@@ -1,0 +1,65 @@
+import asyncio
+
+import numpy as np
+import pytest
+
+from crossmodal.encoder import BatchLimits, Lane, LocalEncoder
+from crossmodal.errors import ModelUnavailable
+from tests.fakes import DIM, SIZE, ColourModel
+
+
+async def test_results_match_the_model_and_stand_in_order() -> None:
+    model = ColourModel()
+    encoder = LocalEncoder(model, BatchLimits(images=2, texts=2))
+    texts = ["red", "blue and green", "red " * 20]
+    answer = await encoder.embed_texts(texts)
+    expected = ColourModel().embed_texts(texts)
+    np.testing.assert_array_equal(answer.embeddings, expected.embeddings)
+    assert answer.embeddings.dtype == np.float32
+    assert answer.tokens.tolist() == [1, 3, 12]
+    assert answer.truncated.tolist() == [False, False, True]
+    pixels = np.stack([np.full((SIZE, SIZE, 3), value, dtype=np.uint8) for value in (10, 200, 90)])
+    np.testing.assert_array_equal(await encoder.embed_pixels(pixels), ColourModel().embed_pixels(pixels))
+    assert model.batches == [2, 1, 2, 1]
+    await encoder.close()
+
+
+async def test_nothing_in_gives_empty_arrays_of_the_right_shape() -> None:
+    model = ColourModel()
+    encoder = LocalEncoder(model, BatchLimits())
+    texts = await encoder.embed_texts([])
+    assert (texts.embeddings.shape, texts.tokens.shape, texts.truncated.shape) == ((0, DIM), (0,), (0,))
+    pixels = await encoder.embed_pixels(np.empty((0, SIZE, SIZE, 3), dtype=np.uint8))
+    assert (pixels.shape, pixels.dtype) == ((0, DIM), np.float32)
+    assert model.batches == []
+    await encoder.close()
+
+
+async def test_bulk_batches_are_half_as_long() -> None:
+    model = ColourModel()
+    encoder = LocalEncoder(model, BatchLimits(texts=8))
+    await encoder.embed_texts([f"text {number}" for number in range(8)], Lane.BULK)
+    assert model.batches == [4, 4]
+    await encoder.close()
+
+
+async def test_a_query_overtakes_pictures_being_indexed() -> None:
+    model = ColourModel()
+    model.release.clear()
+    encoder = LocalEncoder(model, BatchLimits(images=4, texts=4))
+    pixels = np.zeros((8, SIZE, SIZE, 3), dtype=np.uint8)
+    bulk = asyncio.create_task(encoder.embed_pixels(pixels, Lane.BULK))
+    await asyncio.to_thread(model.started.wait, 5)
+    query = asyncio.create_task(encoder.embed_texts(["red"]))
+    await asyncio.sleep(0)
+    model.release.set()
+    await asyncio.gather(bulk, query)
+    assert model.batches == [2, 1, 2, 2, 2]
+    await encoder.close()
+
+
+async def test_a_closed_encoder_is_unavailable() -> None:
+    encoder = LocalEncoder(ColourModel(), BatchLimits())
+    await encoder.close()
+    with pytest.raises(ModelUnavailable):
+        await encoder.embed_texts(["late"])

@@ -1,0 +1,65 @@
+from pathlib import Path
+
+import pytest
+
+from crossmodal.errors import ConfigurationError
+from crossmodal.settings import EncoderPlace, Settings, load_settings
+
+
+def test_defaults_keep_everything_under_data() -> None:
+    settings = Settings(data=Path("somewhere"))
+    assert settings.store_url == "edge:somewhere/store"
+    assert settings.media_url == "somewhere/media"
+    assert settings.model == "ViT-B-32/laion2b_s34b_b79k"
+    assert settings.max_body_bytes == 20 * 1024 * 1024
+
+
+def test_the_environment_is_read_with_its_prefix(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CROSSMODAL_MODEL", "tiny")
+    monkeypatch.setenv("CROSSMODAL_STORE", "http://127.0.0.1:6333")
+    monkeypatch.setenv("CROSSMODAL_ENCODER", "service")
+    monkeypatch.setenv("CROSSMODAL_API_WORKERS", "4")
+    settings = load_settings()
+    assert (settings.model, settings.encoder, settings.api_workers) == ("tiny", EncoderPlace.SERVICE, 4)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("CROSSMODAL_MAX_BODY_BYTES", "many"),
+        ("CROSSMODAL_ENCODER", "elsewhere"),
+        ("CROSSMODAL_DEVICE", "tpu"),
+        ("CROSSMODAL_MODEL_THREADS", "0"),
+    ],
+)
+def test_a_wrong_value_is_named_but_not_shown(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings()
+    assert variable in caught.value.detail
+    assert "\n" not in caught.value.detail
+
+
+def test_a_key_never_shows_up_in_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CROSSMODAL_STORE_API_KEY", "s3cret-key")
+    monkeypatch.setenv("CROSSMODAL_API_WORKERS", "0")
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings()
+    assert "s3cret-key" not in caught.value.detail
+    assert "s3cret-key" not in repr(Settings(api_workers=1))
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"encoder": "local"}, "CROSSMODAL_ENCODER=service"),
+        ({"encoder": "service", "store": "edge:x"}, "Qdrant server"),
+    ],
+)
+def test_several_workers_need_what_they_can_share(
+    monkeypatch: pytest.MonkeyPatch, values: dict[str, str], reason: str
+) -> None:
+    for name, value in {"api_workers": "2", **values}.items():
+        monkeypatch.setenv(f"CROSSMODAL_{name.upper()}", value)
+    with pytest.raises(ConfigurationError, match=reason):
+        load_settings()

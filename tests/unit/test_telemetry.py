@@ -1,0 +1,58 @@
+import asyncio
+import json
+
+import pytest
+import structlog
+from prometheus_client import REGISTRY
+
+from crossmodal import telemetry
+
+
+def sample(name: str, **labels: str) -> float:
+    return REGISTRY.get_sample_value(name, labels) or 0.0
+
+
+async def test_stages_add_up_within_a_request_and_not_across() -> None:
+    async def request(seconds: float) -> dict[str, float]:
+        token = telemetry.start_stages()
+        telemetry.record_stage("embed", seconds)
+        await asyncio.gather(*(part(seconds) for _ in range(2)))
+        collected = dict(telemetry.current_stages())
+        telemetry.end_stages(token)
+        return collected
+
+    async def part(seconds: float) -> None:
+        telemetry.record_stage("store", seconds)
+
+    first, second = await asyncio.gather(asyncio.create_task(request(1.0)), asyncio.create_task(request(0.25)))
+    assert first == {"embed": 1.0, "store": 2.0}
+    assert second == {"embed": 0.25, "store": 0.5}
+    assert telemetry.current_stages() == {}
+
+
+def test_server_timing_is_in_milliseconds_and_in_order() -> None:
+    assert telemetry.server_timing({"store": 0.002, "decode": 0.0105}) == "decode;dur=10.5, store;dur=2.0"
+    assert telemetry.server_timing({}) == ""
+
+
+def test_a_failed_stage_is_timed_too() -> None:
+    before = sample("crossmodal_stage_seconds_count", stage="store")
+    with pytest.raises(RuntimeError), telemetry.stage("store"):
+        raise RuntimeError
+    assert sample("crossmodal_stage_seconds_count", stage="store") == before + 1
+
+
+def test_batches_are_counted() -> None:
+    before = sample("crossmodal_batch_items_sum", kind="text", lane="bulk")
+    telemetry.BatchMetrics().on_batch("text", "bulk", items=7, seconds=0.1, queued=3)
+    assert sample("crossmodal_batch_items_sum", kind="text", lane="bulk") == before + 7
+    assert sample("crossmodal_queued_items") == 3
+
+
+def test_a_log_line_is_json_with_the_request_id(capsys: pytest.CaptureFixture[str]) -> None:
+    telemetry.configure_logging()
+    token = telemetry.request_id.set("abc")
+    structlog.get_logger().info("something", count=3)
+    telemetry.request_id.reset(token)
+    line = json.loads(capsys.readouterr().err)
+    assert (line["event"], line["count"], line["request_id"], line["level"]) == ("something", 3, "abc", "info")

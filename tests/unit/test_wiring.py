@@ -1,0 +1,60 @@
+from pathlib import Path
+
+import pytest
+
+from crossmodal.encoder import BatchLimits, LocalEncoder
+from crossmodal.errors import ConfigurationError, FingerprintMismatch, StoreUnavailable
+from crossmodal.settings import Settings
+from crossmodal.store.exact import ExactStore
+from crossmodal.wiring import build_container, build_store
+from tests.fakes import ColourModel
+
+
+@pytest.mark.parametrize(
+    ("url", "kind"),
+    [
+        ("memory:", "ExactStore"),
+        ("edge:{}/store", "EdgeStore"),
+        ("http://127.0.0.1:6333", "QdrantStore"),
+        ("https://127.0.0.1:6333", "QdrantStore"),
+        ("grpc://127.0.0.1:6334", "QdrantStore"),
+    ],
+)
+def test_the_url_chooses_the_store(tmp_path: Path, url: str, kind: str) -> None:
+    assert type(build_store(Settings(store=url.format(tmp_path)))).__name__ == kind
+
+
+@pytest.mark.parametrize("url", ["redis://127.0.0.1", "somewhere", "file:///tmp"])
+def test_another_url_is_refused_with_those_known(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="edge:PATH, memory:"):
+        build_store(Settings(store=url))
+
+
+async def test_a_collection_of_another_model_is_refused(tmp_path: Path) -> None:
+    settings = Settings(store=f"edge:{tmp_path / 'store'}", data=tmp_path)
+    first = build_container(settings, LocalEncoder(ColourModel("first"), BatchLimits()))
+    await first.open()
+    assert await first.ready()
+    await first.close()
+    assert not await first.ready()
+    second = build_container(settings, LocalEncoder(ColourModel("second"), BatchLimits()))
+    with pytest.raises(FingerprintMismatch):
+        await second.open()
+    assert not await second.ready()
+    await second.close()
+
+
+class SilentStore(ExactStore):
+    """A store that opened and then went away."""
+
+    async def ping(self) -> None:
+        raise StoreUnavailable("gone")
+
+
+async def test_without_its_store_it_is_not_ready(tmp_path: Path) -> None:
+    container = build_container(Settings(store="memory:", data=tmp_path), LocalEncoder(ColourModel(), BatchLimits()))
+    container.store = SilentStore()
+    await container.open()
+    assert container.opened
+    assert not await container.ready()
+    await container.close()
