@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +34,11 @@ class Source:
             content = self.path.read_bytes()
         except OSError as error:
             return Submission(fault=ValidationFailed(f"the file cannot be read: {error.strerror}"))
-        return Submission(content, self.submission.id, self.submission.metadata)
+        return replace(self.submission, content=content)
 
 
 def scan_pictures(folder: Path) -> list[Source]:
-    """Every picture below ``folder``, by path, with metadata from the sidecars; `path` is added where there are none.
+    """Every picture below ``folder``, by path, with metadata from the sidecars; a new item without gets its `path`.
 
     Raises ``ConfigurationError`` if the folder does not exist or a sidecar cannot be read.
     """
@@ -57,7 +57,7 @@ def _picture(path: Path, folder: Path, sidecars: Mapping[Path, Mapping[str, Meta
             return Source(name, Submission(metadata=found), path)
         if parent == folder:
             break
-    return Source(name, Submission(metadata={"path": name}), path)
+    return Source(name, Submission(new_item_metadata={"path": name}), path)
 
 
 def _sidecar(path: Path) -> dict[str, Metadata]:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 
@@ -31,13 +31,14 @@ class Submission:
     """Something to index: the bytes of a picture or of a text in UTF-8.
 
     ``id`` and ``metadata`` are the caller's, None where there are none: the id is then the content's hash, and the
-    metadata of an item that exists already stay as they are. ``fault`` marks a submission that was found bad while it
-    was read; it keeps its place and is reported as failed.
+    metadata of an item that exists already stay as they are; a new item gets ``new_item_metadata``. ``fault`` marks a
+    submission that was found bad while it was read; it keeps its place and is reported as failed.
     """
 
     content: bytes = b""
     id: str | None = None
     metadata: Metadata | None = None
+    new_item_metadata: Metadata = field(default_factory=dict)
     fault: ClientError | None = None
 
 
@@ -74,7 +75,7 @@ class _Candidate:
     def point(self, modality: Modality) -> Point:
         """The point to write: new, or the existing one with new metadata."""
         if self.existing is not None and self.keeps_content:
-            item = replace(self.existing.item, metadata=self.submission.metadata or {})
+            item = replace(self.existing.item, metadata=self._given_metadata())
             return Point(item, self.existing.embedding)
         if self.embedding is None:
             msg = f"{self.id!r} was not embedded"
@@ -84,10 +85,14 @@ class _Candidate:
             modality=modality,
             content_hash=self.content_hash,
             created_at=datetime.now(UTC),
-            metadata=self.submission.metadata or {},
+            metadata=self._given_metadata(),
             text=self.submission.content.decode() if modality is Modality.TEXT else None,
         )
         return Point(item, self.embedding)
+
+    def _given_metadata(self) -> Metadata:
+        given = self.submission.metadata
+        return self.submission.new_item_metadata if given is None else given
 
 
 class Indexing:
