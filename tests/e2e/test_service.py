@@ -1,0 +1,218 @@
+"""The running service over HTTP: the contract end to end with the bundled model, and under many clients.
+
+Everything here is asked of both ways to reach the model: in the API's process, and through the Encoder service.
+"""
+
+import asyncio
+import json
+import statistics
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+
+from crossmodal.imaging import to_base64
+from tests.e2e.conftest import SAMPLES
+from tests.pictures import encoded, photograph
+from tools.servers import Server, run_indexer
+
+pytestmark = pytest.mark.e2e
+
+CLIENTS = 32
+REQUESTS = 2000
+QUERY = "three bananas on a blue background"
+JSON = {"content-type": "application/json"}
+
+
+@pytest.fixture(params=["server", "split_server"])
+def either(request: pytest.FixtureRequest) -> Server:
+    server: Server = request.getfixturevalue(request.param)
+    return server
+
+
+@pytest.fixture
+def http(either: Server) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=either.url, timeout=60) as client:
+        yield client
+
+
+@pytest.fixture
+async def many(either: Server) -> AsyncIterator[httpx.AsyncClient]:
+    limits = httpx.Limits(max_connections=CLIENTS)
+    async with httpx.AsyncClient(base_url=either.url, timeout=60, limits=limits) as client:
+        yield client
+
+
+def sample(metadata: dict[str, object]) -> Path:
+    """The first gallery picture whose metadata holds all of ``metadata``."""
+    for line in (SAMPLES / "images" / "metadata.jsonl").read_text().splitlines():
+        entry = json.loads(line)
+        if metadata.items() <= entry.items():
+            return SAMPLES / "images" / str(entry["file_name"])
+    raise AssertionError(f"no sample has {metadata}")
+
+
+BANANAS = {"object": "banana", "count": 3, "background": "blue"}
+
+
+def test_a_sentence_finds_its_picture(http: httpx.Client) -> None:
+    answer = http.post("/search/text-to-image", json={"query": QUERY, "n_results": 3})
+    best = answer.json()["results"][0]
+    assert BANANAS.items() <= best["metadata"].items()
+    assert best["weak_match"] is False
+    assert http.get(best["uri"]).content == sample(BANANAS).read_bytes()
+    assert http.get(best["thumbnail_url"]).headers["content-type"] == "image/webp"
+    assert "embed;dur=" in answer.headers["server-timing"]
+
+
+def test_a_picture_finds_its_caption_and_not_itself(http: httpx.Client) -> None:
+    content = sample(BANANAS).read_bytes()
+    texts = http.post("/search/image-to-text", files={"file": ("x.webp", content)}).json()["results"]
+    assert texts[0]["metadata"]["object"] == "banana"
+    similar = http.post("/search/similar-images", files={"file": ("renamed.jpg", content)}).json()["results"]
+    assert len(similar) == 5
+    assert not any(BANANAS.items() <= hit["metadata"].items() for hit in similar)
+    assert similar[0]["metadata"]["object"] == "banana"
+
+
+def test_the_right_text_is_nearer_than_a_wrong_one(http: httpx.Client) -> None:
+    file = {"file": ("x.webp", sample(BANANAS).read_bytes())}
+    right = http.post("/similarity", files=file, data={"text": QUERY}).json()
+    wrong = http.post("/similarity", files=file, data={"text": "a dog on a red background"}).json()
+    assert right["similarity"] > wrong["similarity"] + 0.2
+    assert right["relevance"] > 0.5 > wrong["relevance"]
+
+
+def test_index_find_delete(http: httpx.Client) -> None:
+    content = encoded(photograph(seed=7), "JPEG")
+    before = http.get("/stats").json()["images_indexed"]
+    first = http.post("/index/images", files={"files": ("a.jpg", content)}, data={"ids": '["mine"]'}).json()
+    assert first["results"] == [{"id": "mine", "status": "indexed"}]
+    again = http.post("/index/images", files={"files": ("b.png", content)}, data={"ids": '["mine"]'}).json()
+    assert again["results"] == [{"id": "mine", "status": "unchanged"}]
+    assert http.get("/stats").json()["images_indexed"] == before + 1
+    assert http.get("/images/mine").content == content
+    assert http.delete("/items/image/mine").status_code == 204
+    assert http.get("/items/image/mine").status_code == 404
+    assert http.get("/stats").json()["images_indexed"] == before
+
+
+def test_embeddings_are_the_same_alone_and_in_company(http: httpx.Client) -> None:
+    texts = ["a dog", QUERY, "two red cars to the left of a very long and winding green snake"]
+    together = np.array(http.post("/embed/texts", json={"texts": texts}).json()["embeddings"])
+    for row, text in zip(together, texts, strict=True):
+        alone = np.array(http.post("/embed/texts", json={"texts": [text]}).json()["embeddings"][0])
+        assert float(row @ alone) > 0.9999
+
+
+def test_bad_requests_are_problems(http: httpx.Client) -> None:
+    for answer, status, code in [
+        (http.get("/items/image/unknown"), 404, "not_found"),
+        (http.get("/no/such/route"), 404, "not_found"),
+        (http.get("/search/text-to-image"), 405, "method_not_allowed"),
+        (http.post("/search/text-to-image", json={"query": ""}), 422, "validation_failed"),
+        (http.post("/search/text-to-image", json={"query": "x", "n_results": 1001}), 422, "validation_failed"),
+        (http.post("/search/text-to-image", content=b"{", headers=JSON), 400, "malformed_body"),
+        (
+            http.post("/search/text-to-image", content=b"x", headers={"content-type": "text/plain"}),
+            415,
+            "unsupported_media_type",
+        ),
+        (http.post("/search/similar-images", files={"file": b"junk"}), 422, "image_undecodable"),
+        (http.post("/index/images", files={"files": b"\0" * (20 * 1024 * 1024 + 1)}), 413, "payload_too_large"),
+    ]:
+        assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert http.get("/stats").status_code == 200
+
+
+def test_health_and_metrics(http: httpx.Client) -> None:
+    for route in ("/livez", "/readyz", "/healthz"):
+        assert http.get(route).status_code == 200
+    http.post("/search/text-to-image", json={"query": "a cat"})
+    metrics = http.get("/metrics").text
+    assert 'crossmodal_stage_seconds_count{stage="embed"}' in metrics
+
+
+async def test_32_clients_and_2000_requests_without_one_failure(many: httpx.AsyncClient) -> None:
+    picture = sample(BANANAS).read_bytes()
+    numbers = iter(range(REQUESTS))
+    outcomes: Counter[int] = Counter()
+
+    async def client() -> None:
+        for number in numbers:
+            if number % 4:
+                answer = await many.post("/search/text-to-image", json={"query": f"{number} cats"})
+            else:
+                answer = await many.post("/search/similar-images", files={"file": ("x.webp", picture)})
+            outcomes[answer.status_code] += 1
+
+    await asyncio.gather(*(client() for _ in range(CLIENTS)))
+    assert outcomes == {200: REQUESTS}
+
+
+async def test_a_lone_request_after_a_burst_is_as_quick_as_on_a_quiet_server(many: httpx.AsyncClient) -> None:
+    picture = sample(BANANAS).read_bytes()
+
+    async def lone() -> float:
+        began = time.perf_counter()
+        answer = await many.post("/embed/images", files={"files": ("x.webp", picture)})
+        assert answer.status_code == 200
+        return time.perf_counter() - began
+
+    await lone()
+    quiet = statistics.median([await lone() for _ in range(9)])
+    await asyncio.gather(*(lone() for _ in range(300)))
+    after = statistics.median([await lone() for _ in range(9)])
+    # BentoML's dispatcher, whose learned wait outlives a burst, is 10 times slower here. Machines that run tests are
+    # noisy, so the bound is wide.
+    assert after < 4 * quiet + 0.05, f"quiet {quiet * 1000:.0f} ms, after a burst {after * 1000:.0f} ms"
+
+
+def test_a_second_owner_of_the_store_is_told_so(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "texts.txt").write_text("a text\n")
+    outcome = run_indexer(server.folder, "texts", str(tmp_path / "texts.txt"))
+    assert outcome.returncode == 2
+    assert outcome.stderr.strip().splitlines()[-1].startswith("indexer: ")
+    assert "Traceback" not in outcome.stderr
+
+
+def test_bentomls_batcher_is_a_setting_away(server: Server, tmp_path: Path) -> None:
+    other = Server(tmp_path, ENCODER="service", BATCHER="bentoml", STORE="memory:")
+    try:
+        other.wait_until_ready()
+        for route, body in [
+            ("/embed/texts", {"json": {"texts": ["a dog", QUERY]}}),
+            ("/embed/images", {"files": {"files": ("x.webp", sample(BANANAS).read_bytes())}}),
+        ]:
+            ours = httpx.post(server.url + route, timeout=60, **body).json()["embeddings"]  # type: ignore[arg-type]
+            theirs = httpx.post(other.url + route, timeout=60, **body).json()["embeddings"]  # type: ignore[arg-type]
+            np.testing.assert_allclose(np.sum(np.array(ours) * np.array(theirs), axis=1), 1.0, atol=1e-3)
+        too_long = {"texts": ["a dog " * 200]}
+        assert httpx.post(other.url + "/embed/texts", json=too_long, timeout=60).status_code == 200
+    finally:
+        other.stop()
+
+
+def test_what_was_indexed_is_there_after_a_restart(tmp_path: Path) -> None:
+    first = Server(tmp_path)
+    try:
+        first.wait_until_ready()
+        items = [{"image": to_base64(encoded(photograph(seed=3), "PNG")), "id": "kept"}]
+        assert httpx.post(first.url + "/index/images", json={"items": items}, timeout=60).json()["indexed"] == 1
+    finally:
+        first.stop()
+    second = Server(tmp_path)
+    try:
+        second.wait_until_ready()
+        assert httpx.get(second.url + "/items/image/kept").json()["id"] == "kept"
+        hits = httpx.post(second.url + "/search/text-to-image", json={"query": "anything"}, timeout=60).json()[
+            "results"
+        ]
+        assert [hit["id"] for hit in hits] == ["kept"]
+    finally:
+        second.stop()

@@ -1,0 +1,102 @@
+"""Real servers for tests and benchmarks: `bentoml serve` in processes of their own, on free ports, with folders of their own."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+
+ROOT = Path(__file__).resolve().parents[1]
+START_SECONDS = 120
+STOP_SECONDS = 30
+
+
+def free_port() -> int:
+    """Return a TCP port nobody listens on at the moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def environment(folder: Path, **settings: str) -> dict[str, str]:
+    """The environment of a server or an indexer that keeps to ``folder``; ``settings`` without their prefix."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("CROSSMODAL_", "BENTOML_"))}
+    own = {"DATA": str(folder / "data"), "MODEL": "tiny"} | settings
+    bentoml = {"BENTOML_HOME": str(folder / "bentoml"), "BENTOML_DO_NOT_TRACK": "True"}
+    return kept | bentoml | {f"CROSSMODAL_{name}": value for name, value in own.items()}
+
+
+def run_indexer(folder: Path, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Run `python -m indexer` with the environment of a server in ``folder``."""
+    return subprocess.run(
+        [sys.executable, "-m", "indexer", *arguments],
+        cwd=ROOT,
+        env=environment(folder, **settings),
+        capture_output=True,
+        text=True,
+        timeout=START_SECONDS,
+        check=False,
+    )
+
+
+class Server:
+    """A running service; ``url`` is where it listens, ``log`` what it printed."""
+
+    def __init__(self, folder: Path, target: str = "service:CrossModalSearch", **settings: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "bentoml").mkdir(exist_ok=True)
+        self.folder = folder
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._log_path = folder / "server.log"
+        with self._log_path.open("ab") as output:
+            self.process = subprocess.Popen(
+                [
+                    Path(sys.executable).with_name("bentoml"),
+                    "serve",
+                    target,
+                    "--host",
+                    "127.0.0.1",
+                    "--port",
+                    str(self.port),
+                ],
+                cwd=ROOT,
+                env=environment(folder, **settings),
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    @property
+    def log(self) -> str:
+        """What the server printed so far."""
+        return self._log_path.read_text(errors="replace")
+
+    def wait_until_ready(self) -> None:
+        """Return when `/readyz` answers 200; raises ``RuntimeError`` with the log if it ends or takes too long."""
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                raise RuntimeError(f"the server ended with {self.process.returncode}:\n{self.log[-3000:]}")
+            try:
+                if httpx.get(f"{self.url}/readyz", timeout=5).status_code == httpx.codes.OK:
+                    return
+            except httpx.TransportError:
+                pass
+            time.sleep(0.2)
+        raise RuntimeError(f"the server was not ready after {START_SECONDS} s:\n{self.log[-3000:]}")
+
+    def stop(self) -> None:
+        """End the server's process group: SIGTERM, and SIGKILL if that takes too long."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGTERM)
+            try:
+                self.process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                os.killpg(self.process.pid, signal.SIGKILL)
+                self.process.wait()
