@@ -28,7 +28,8 @@ class VectorStore(Protocol):
     """One collection per modality, cosine similarity, items found by id.
 
     Every method but ``close`` raises ``StoreUnavailable`` when the store does not answer. Embeddings given must be
-    finite and of unit length: callers see to it, adapters refuse others with ``ValueError``.
+    finite and of unit length, ``created_at`` has a time zone, ``limit`` is at least 1 and ``offset`` at least 0: callers
+    see to it, adapters refuse others with ``ValueError``.
     """
 
     name: str
@@ -63,7 +64,7 @@ class VectorStore(Protocol):
         without_content: str | None = None,
         with_embeddings: bool = False,
     ) -> list[ScoredItem]:
-        """Nearest by cosine, best first; ``without_content`` is a content hash whose items are left out."""
+        """Nearest by cosine, best first, equal scores by id; ``without_content`` is a content hash whose items are left out."""
 
     async def scroll(
         self, modality: Modality, *, limit: int, cursor: str | None = None, where: Filter | None = None

@@ -1,0 +1,170 @@
+"""The embedded store: Qdrant's engine in this process, a folder for each modality, one owning process.
+
+Search is exact: every vector is compared, 0.8 ms for 10,000 of 512 dimensions and 13 ms for 100,000. Beyond that a
+Qdrant server is the better store. No graph is built, so no answer is approximate and opening takes well under a second.
+
+The engine holds Python's global lock through every call, so reads and writes never run beside each other and more
+threads would gain nothing. One worker thread takes the calls in order, and writes go in pieces, so that a search waits
+for a piece and not for a whole upload. Waiting for the disk is left to a second thread, beside which searches go on.
+Use after ``fork`` would hang, and is refused.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from crossmodal.errors import ConfigurationError, StoreUnavailable
+from crossmodal.records import Embedding, Modality, Point, ScoredItem
+from crossmodal.store.base import CollectionSpec, Page
+from crossmodal.store.cursor import decode_cursor, encode_cursor
+from crossmodal.store.edge_folder import StoreFolder
+from crossmodal.store.edge_shard import EdgeCollection, in_engine
+from crossmodal.store.filters import Filter
+from crossmodal.store.ranking import check_window, stable_page
+from crossmodal.store.vectors import unit, unit_rows
+
+T = TypeVar("T")
+
+PIECE = 128
+"""Points written in one piece: about 7 ms at 512 dimensions."""
+
+
+class EdgeStore:
+    """A ``VectorStore`` in the folder ``path``, which one process at a time may have open."""
+
+    name = "edge"
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._folder = StoreFolder(Path(path))
+        self._collections: dict[Modality, EdgeCollection] = {}
+        self._spec: CollectionSpec | None = None
+        self._worker: ThreadPoolExecutor | None = None
+        self._syncer: ThreadPoolExecutor | None = None
+        self._process = 0
+
+    async def open(self, spec: CollectionSpec) -> None:
+        """See ``VectorStore.open``; an open store is checked against ``spec`` again."""
+        if self._worker is not None:
+            await self._call(partial(self._folder.require, spec))
+            return
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="edge-store")
+        self._syncer = ThreadPoolExecutor(1, thread_name_prefix="edge-sync")
+        self._process = os.getpid()
+        try:
+            await self._call(partial(self._open, spec))
+        except BaseException:
+            await self.close()
+            raise
+        self._spec = spec
+
+    async def upsert(self, modality: Modality, points: Sequence[Point]) -> None:
+        """See ``VectorStore.upsert``. Raises ``ValueError`` for embeddings or items the collection cannot take."""
+        collection, dim = self._collection(modality)
+        items, embeddings = [point.item for point in points], unit_rows(points, modality, dim)
+        for start in range(0, len(items), PIECE):
+            piece = slice(start, start + PIECE)
+            await self._call(partial(collection.write, items[piece], embeddings[piece]))
+        await self._call(collection.sync, self._syncer)
+
+    async def fetch(
+        self, modality: Modality, ids: Sequence[str], *, with_embeddings: bool = False
+    ) -> list[Point | None]:
+        """See ``VectorStore.fetch``."""
+        collection, _ = self._collection(modality)
+        return await self._call(partial(collection.fetch, ids, with_embeddings=with_embeddings))
+
+    async def delete(self, modality: Modality, ids: Sequence[str]) -> None:
+        """See ``VectorStore.delete``."""
+        collection, _ = self._collection(modality)
+        await self._call(partial(collection.delete, ids))
+        await self._call(collection.sync, self._syncer)
+
+    async def search(
+        self,
+        modality: Modality,
+        query: Embedding,
+        *,
+        limit: int,
+        offset: int = 0,
+        where: Filter | None = None,
+        without_content: str | None = None,
+        with_embeddings: bool = False,
+    ) -> list[ScoredItem]:
+        """See ``VectorStore.search``."""
+        collection, dim = self._collection(modality)
+        wanted = unit(query, dim)
+
+        async def best(n: int) -> list[ScoredItem]:
+            return await self._call(
+                partial(collection.search, wanted, n, where, without_content, with_embeddings=with_embeddings)
+            )
+
+        return await stable_page(best, limit=limit, offset=offset)
+
+    async def scroll(
+        self, modality: Modality, *, limit: int, cursor: str | None = None, where: Filter | None = None
+    ) -> Page:
+        """See ``VectorStore.scroll``; items inserted meanwhile are met if their turn is still to come."""
+        check_window(limit, 0)
+        collection, _ = self._collection(modality)
+        start = None if cursor is None else decode_cursor(modality, cursor)
+        items, following = await self._call(partial(collection.scroll, limit, start, where))
+        return Page(items, following and encode_cursor(modality, following))
+
+    async def count(self, modality: Modality, *, where: Filter | None = None, content_hash: str | None = None) -> int:
+        """See ``VectorStore.count``."""
+        collection, _ = self._collection(modality)
+        return await self._call(partial(collection.count, where, content_hash))
+
+    async def ping(self) -> None:
+        """See ``VectorStore.ping``."""
+        await self.count(Modality.IMAGE)
+
+    async def close(self) -> None:
+        """See ``VectorStore.close``; calls under way end first."""
+        worker, syncer = self._worker, self._syncer
+        self._worker = self._syncer = self._spec = None
+        if worker is None or syncer is None or os.getpid() != self._process:
+            return
+        await asyncio.get_running_loop().run_in_executor(worker, self._close)
+        worker.shutdown()
+        syncer.shutdown()
+
+    def _open(self, spec: CollectionSpec) -> None:
+        self._folder.acquire()
+        self._folder.require(spec)
+        with in_engine(ConfigurationError):
+            for modality in Modality:
+                self._folder.make_shard(modality, partial(EdgeCollection.create, dim=spec.dim))
+                self._collections[modality] = EdgeCollection(str(self._folder.shard_path(modality)), modality)
+
+    def _close(self) -> None:
+        with in_engine(), ExitStack() as ends:  # each is closed, whatever becomes of the others
+            ends.callback(self._folder.release)
+            for collection in self._collections.values():
+                ends.callback(collection.close)
+            self._collections = {}
+
+    def _collection(self, modality: Modality) -> tuple[EdgeCollection, int]:
+        if self._spec is None:
+            raise StoreUnavailable("the store is not open")
+        return self._collections[modality], self._spec.dim
+
+    async def _call(self, work: Callable[[], T], thread: ThreadPoolExecutor | None = None) -> T:
+        """Run ``work`` in ``thread`` or else the worker thread, after all that was asked of it before."""
+        thread = thread or self._worker
+        if thread is None:
+            raise StoreUnavailable("the store is not open")
+        if os.getpid() != self._process:
+            raise ConfigurationError("the store was opened before a fork; open a store in each process that uses one")
+
+        def mapped() -> T:
+            with in_engine():
+                return work()
+
+        return await asyncio.get_running_loop().run_in_executor(thread, mapped)

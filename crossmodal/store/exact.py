@@ -1,0 +1,139 @@
+"""The store in memory: every comparison made, nothing kept after the process. The oracle of the other stores' tests."""
+
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from crossmodal.errors import StoreUnavailable
+from crossmodal.records import Embedding, Embeddings, Item, Modality, Point, ScoredItem
+from crossmodal.store.base import CollectionSpec, Page
+from crossmodal.store.cursor import decode_cursor, encode_cursor
+from crossmodal.store.filters import Filter, matches
+from crossmodal.store.fingerprint import require_same
+from crossmodal.store.payload import point_id
+from crossmodal.store.ranking import check_window, rank
+from crossmodal.store.vectors import cosine, unit, unit_rows
+
+
+@dataclass(slots=True)
+class _Collection:
+    """Points by id; ``matrix`` [n, dim] holds their embeddings in the same order and is None after a change."""
+
+    points: dict[str, Point] = field(default_factory=dict)
+    matrix: Embeddings | None = None
+
+    def embeddings(self) -> Embeddings:
+        if self.matrix is None:
+            self.matrix = np.stack([point.embedding for point in self.points.values()])
+        return self.matrix
+
+
+class ExactStore:
+    """A ``VectorStore`` of dictionaries and one matrix product a search; nothing outlives ``close``.
+
+    Items returned share their metadata with the store: read them, do not change them.
+    """
+
+    name = "memory"
+
+    def __init__(self) -> None:
+        self._spec: CollectionSpec | None = None
+        self._collections: dict[Modality, _Collection] = {}
+
+    async def open(self, spec: CollectionSpec) -> None:
+        """See ``VectorStore.open``; an open store is checked against ``spec`` again."""
+        if self._spec is not None:
+            require_same(self._spec, spec, elsewhere="restart, which empties the store in memory")
+        else:
+            self._spec = spec
+            self._collections = {modality: _Collection() for modality in Modality}
+
+    async def upsert(self, modality: Modality, points: Sequence[Point]) -> None:
+        """See ``VectorStore.upsert``."""
+        collection = self._open(modality)
+        for point, embedding in zip(points, unit_rows(points, modality, self._dim), strict=True):
+            item = replace(point.item, metadata=deepcopy(dict(point.item.metadata)))
+            collection.points[item.id] = Point(item, embedding)
+        collection.matrix = None
+
+    async def fetch(
+        self, modality: Modality, ids: Sequence[str], *, with_embeddings: bool = False
+    ) -> list[Point | None]:
+        """See ``VectorStore.fetch``."""
+        found = [self._open(modality).points.get(item_id) for item_id in ids]
+        if with_embeddings:
+            return [point and Point(point.item, point.embedding.copy()) for point in found]
+        return [point and Point(point.item, np.empty(0, np.float32)) for point in found]
+
+    async def delete(self, modality: Modality, ids: Sequence[str]) -> None:
+        """See ``VectorStore.delete``."""
+        collection = self._open(modality)
+        for item_id in ids:
+            collection.points.pop(item_id, None)
+        collection.matrix = None
+
+    async def search(
+        self,
+        modality: Modality,
+        query: Embedding,
+        *,
+        limit: int,
+        offset: int = 0,
+        where: Filter | None = None,
+        without_content: str | None = None,
+        with_embeddings: bool = False,
+    ) -> list[ScoredItem]:
+        """See ``VectorStore.search``."""
+        collection = self._open(modality)
+        wanted = unit(query, self._dim)
+        check_window(limit, offset)
+        if not collection.points:
+            return []
+        # Row by row, where a matrix product would give equal rows scores that differ in the last bit.
+        scores = np.einsum("nd,d->n", collection.embeddings(), wanted)
+        hits = [
+            ScoredItem(point.item, cosine(score), point.embedding.copy() if with_embeddings else None)
+            for point, score in zip(collection.points.values(), scores, strict=True)
+            if point.item.content_hash != without_content and _holds(where, point.item)
+        ]
+        return sorted(hits, key=rank)[offset : offset + limit]
+
+    async def scroll(
+        self, modality: Modality, *, limit: int, cursor: str | None = None, where: Filter | None = None
+    ) -> Page:
+        """See ``VectorStore.scroll``; the order is that of the ids' UUIDs, as in the Qdrant engines."""
+        check_window(limit, 0)
+        start = "" if cursor is None else decode_cursor(modality, cursor)
+        ids = {point_id(item_id): point.item for item_id, point in self._open(modality).points.items()}
+        left = [key for key, item in sorted(ids.items()) if key >= start and _holds(where, item)]
+        next_cursor = encode_cursor(modality, left[limit]) if len(left) > limit else None
+        return Page([ids[key] for key in left[:limit]], next_cursor)
+
+    async def count(self, modality: Modality, *, where: Filter | None = None, content_hash: str | None = None) -> int:
+        """See ``VectorStore.count``."""
+        items = [point.item for point in self._open(modality).points.values()]
+        return sum(_holds(where, item) and content_hash in {None, item.content_hash} for item in items)
+
+    async def ping(self) -> None:
+        """See ``VectorStore.ping``."""
+        self._open(Modality.IMAGE)
+
+    async def close(self) -> None:
+        """See ``VectorStore.close``."""
+        self._spec = None
+        self._collections = {}
+
+    @property
+    def _dim(self) -> int:
+        return self._spec.dim if self._spec else 0
+
+    def _open(self, modality: Modality) -> _Collection:
+        if self._spec is None:
+            raise StoreUnavailable("the store is not open")
+        return self._collections[modality]
+
+
+def _holds(where: Filter | None, item: Item) -> bool:
+    return where is None or matches(where, item.metadata)

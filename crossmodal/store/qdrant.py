@@ -1,0 +1,298 @@
+"""A Qdrant server or cluster, over HTTP or gRPC, as the vector store; many processes may share it.
+
+Writes wait until they are applied, so a later search finds them. Faults that may pass are tried again, within a time.
+Up to a server's own threshold searches are exact; above it they use its graph, with recall as the server is set up.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+from qdrant_client import AsyncQdrantClient, models
+
+from crossmodal.errors import ConfigurationError, ServerError, StoreUnavailable
+from crossmodal.records import Embedding, Modality, Point, ScoredItem
+from crossmodal.store import payload
+from crossmodal.store.base import CollectionSpec, Page
+from crossmodal.store.conditions import restrict
+from crossmodal.store.cursor import decode_cursor, encode_cursor
+from crossmodal.store.filters import Filter, Range
+from crossmodal.store.fingerprint import require_same
+from crossmodal.store.qdrant_faults import call, mapped
+from crossmodal.store.ranking import check_window, stable_page
+from crossmodal.store.vectors import cosine, unit, unit_rows
+
+PIECE = 128
+"""Points sent in one request: 2 MB or so, far below the 32 MB a server takes."""
+
+TIMEOUT_S = 10
+"""The longest one attempt may take, whole seconds."""
+
+_WITHOUT_TERMS = models.PayloadSelectorExclude(exclude=[payload.TERMS])
+# Of no effect unless the operator has switched quantization on; then it keeps the recall.
+_SEARCH = models.SearchParams(quantization=models.QuantizationSearchParams(rescore=True, oversampling=2.0))
+
+
+class QdrantDialect:
+    """Conditions as the client writes them. See ``conditions.Dialect``."""
+
+    def keyword(self, path: str, values: list[str]) -> models.Condition:
+        """See ``Dialect.keyword``."""
+        return models.FieldCondition(key=path, match=models.MatchAny(any=values))
+
+    def number(self, path: str, bounds: Range) -> models.Condition:
+        """See ``Dialect.number``."""
+        within = models.Range(gt=bounds.gt, gte=bounds.gte, lt=bounds.lt, lte=bounds.lte)
+        return models.FieldCondition(key=path, range=within)
+
+    def join(
+        self,
+        *,
+        must: list[models.Condition] | None = None,
+        should: list[models.Condition] | None = None,
+        must_not: list[models.Condition] | None = None,
+    ) -> models.Condition:
+        """See ``Dialect.join``."""
+        return models.Filter(must=must, should=should, must_not=must_not)
+
+
+_DIALECT = QdrantDialect()
+
+
+class QdrantStore:
+    """A ``VectorStore`` in the collections ``{prefix}_images`` and ``{prefix}_texts`` of a Qdrant server."""
+
+    name = "qdrant"
+
+    def __init__(
+        self, server: str | Callable[[], AsyncQdrantClient], *, api_key: str | None = None, prefix: str = "crossmodal"
+    ) -> None:
+        """``server`` is a URL (http, https, grpc or grpcs) or makes a client; ``open`` connects, in the serving loop.
+
+        Raises ``ConfigurationError`` for a URL that is none of these.
+        """
+        self._connect = server if callable(server) else partial(connect, **parse_url(server), api_key=api_key)
+        self._prefix = prefix
+        self._client: AsyncQdrantClient | None = None
+        self._dim = 0
+        self._numbers: dict[Modality, payload.NumberIndexes] = {}
+
+    async def open(self, spec: CollectionSpec) -> None:
+        """See ``VectorStore.open``; several processes may do it at once, and one of them again to check ``spec``."""
+        client = self._client
+        if client is None:
+            with mapped():
+                client = self._connect()
+        try:
+            numbers = {modality: await self._prepare(client, self._name(modality), spec) for modality in Modality}
+        except BaseException:
+            if self._client is None:
+                await client.close()
+            raise
+        self._client, self._dim, self._numbers = client, spec.dim, numbers
+
+    async def upsert(self, modality: Modality, points: Sequence[Point]) -> None:
+        """See ``VectorStore.upsert``. Raises ``ValueError`` for embeddings or items the collection cannot take."""
+        client = self._opened()
+        embeddings = unit_rows(points, modality, self._dim)
+        newest = {point.item.id: index for index, point in enumerate(points)}
+        structs = [
+            models.PointStruct(
+                id=payload.point_id(item_id),
+                vector=embeddings[index].tolist(),
+                payload=payload.to_payload(points[index].item),
+            )
+            for item_id, index in newest.items()
+        ]
+        await self._index_numbers(modality, points)
+        for start in range(0, len(structs), PIECE):
+            piece = structs[start : start + PIECE]
+            _require_applied(await call(partial(client.upsert, self._name(modality), piece, wait=True)))
+
+    async def fetch(
+        self, modality: Modality, ids: Sequence[str], *, with_embeddings: bool = False
+    ) -> list[Point | None]:
+        """See ``VectorStore.fetch``."""
+        client = self._opened()
+        keys = [payload.point_id(item_id) for item_id in ids]
+        records = await call(
+            lambda: client.retrieve(
+                self._name(modality), keys, with_payload=_WITHOUT_TERMS, with_vectors=with_embeddings
+            )
+        )
+        found = {
+            str(record.id): Point(payload.from_payload(record.payload or {}, modality), _embedding(record.vector))
+            for record in records
+        }
+        return [found.get(key) for key in keys]
+
+    async def delete(self, modality: Modality, ids: Sequence[str]) -> None:
+        """See ``VectorStore.delete``."""
+        client = self._opened()
+        selector = models.PointIdsList(points=[payload.point_id(item_id) for item_id in ids])
+        if ids:
+            _require_applied(await call(lambda: client.delete(self._name(modality), selector, wait=True)))
+
+    async def search(
+        self,
+        modality: Modality,
+        query: Embedding,
+        *,
+        limit: int,
+        offset: int = 0,
+        where: Filter | None = None,
+        without_content: str | None = None,
+        with_embeddings: bool = False,
+    ) -> list[ScoredItem]:
+        """See ``VectorStore.search``."""
+        client = self._opened()
+        wanted = unit(query, self._dim).tolist()
+        restriction = _filter(where, without_content=without_content)
+
+        async def best(n: int) -> list[ScoredItem]:
+            response = await call(
+                lambda: client.query_points(
+                    self._name(modality),
+                    query=wanted,
+                    limit=n,
+                    query_filter=restriction,
+                    search_params=_SEARCH,
+                    with_payload=_WITHOUT_TERMS,
+                    with_vectors=with_embeddings,
+                )
+            )
+            return [
+                ScoredItem(
+                    payload.from_payload(hit.payload or {}, modality),
+                    cosine(hit.score),
+                    _embedding(hit.vector) if with_embeddings else None,
+                )
+                for hit in response.points
+            ]
+
+        return await stable_page(best, limit=limit, offset=offset)
+
+    async def scroll(
+        self, modality: Modality, *, limit: int, cursor: str | None = None, where: Filter | None = None
+    ) -> Page:
+        """See ``VectorStore.scroll``; items inserted meanwhile are met if their turn is still to come."""
+        check_window(limit, 0)
+        client = self._opened()
+        start = None if cursor is None else decode_cursor(modality, cursor)
+        records, following = await call(
+            lambda: client.scroll(
+                self._name(modality), _filter(where), limit=limit, offset=start, with_payload=_WITHOUT_TERMS
+            )
+        )
+        items = [payload.from_payload(record.payload or {}, modality) for record in records]
+        return Page(items, None if following is None else encode_cursor(modality, str(following)))
+
+    async def count(self, modality: Modality, *, where: Filter | None = None, content_hash: str | None = None) -> int:
+        """See ``VectorStore.count``."""
+        client = self._opened()
+        restriction = _filter(where, content_hash=content_hash)
+        return (await call(lambda: client.count(self._name(modality), restriction, exact=True))).count
+
+    async def ping(self) -> None:
+        """See ``VectorStore.ping``; one attempt, and the collections must be there."""
+        client = self._opened()
+        for modality in Modality:
+            if not await call(partial(client.collection_exists, self._name(modality)), attempts=1):
+                raise StoreUnavailable("the vector store answers, but a collection is gone; restart to make it anew")
+
+    async def close(self) -> None:
+        """See ``VectorStore.close``."""
+        client, self._client = self._client, None
+        if client is not None:
+            with mapped():
+                await client.close()
+
+    def _name(self, modality: Modality) -> str:
+        return f"{self._prefix}_{modality}s"
+
+    def _opened(self) -> AsyncQdrantClient:
+        if self._client is None:
+            raise StoreUnavailable("the store is not open")
+        return self._client
+
+    async def _prepare(self, client: AsyncQdrantClient, name: str, spec: CollectionSpec) -> payload.NumberIndexes:
+        """Make or check one collection."""
+        if not await call(partial(client.collection_exists, name)):
+            await self._create(client, name, spec)
+        info = await call(partial(client.get_collection, name))
+        require_same(
+            _stored_spec(info),
+            spec,
+            elsewhere="index into another server or folder by setting CROSSMODAL_STORE or DATA",
+        )
+        for field in payload.KEYWORD_FIELDS:
+            if field not in info.payload_schema:
+                await call(
+                    partial(client.create_payload_index, name, field, models.PayloadSchemaType.KEYWORD, wait=True)
+                )
+        return payload.NumberIndexes(info.payload_schema)
+
+    async def _create(self, client: AsyncQdrantClient, name: str, spec: CollectionSpec) -> None:
+        vectors = models.VectorParams(size=spec.dim, distance=models.Distance.COSINE)
+        note = {"dim": spec.dim, "fingerprint": spec.fingerprint}
+        try:
+            await call(partial(client.create_collection, name, vectors, metadata=note))
+        except ServerError:
+            # Another process, or an attempt whose answer was lost, may have made it.
+            if not await call(partial(client.collection_exists, name)):
+                raise
+
+    async def _index_numbers(self, modality: Modality, points: Sequence[Point]) -> None:
+        client, indexes = self._opened(), self._numbers[modality]
+        for field in indexes.missing([point.item for point in points]):
+            path, kind = payload.number_path(field), models.PayloadSchemaType.FLOAT
+            await call(partial(client.create_payload_index, self._name(modality), path, kind, wait=False))
+            indexes.add(field)
+
+
+def parse_url(url: str) -> dict[str, Any]:
+    """What ``connect`` needs for ``url``. Raises ``ConfigurationError`` for one that names no Qdrant server."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise ConfigurationError("CROSSMODAL_STORE is not a URL") from error
+    if parts.username or parts.password:
+        raise ConfigurationError("CROSSMODAL_STORE holds a name or a key; set CROSSMODAL_STORE_API_KEY instead")
+    if parts.scheme not in {"http", "https", "grpc", "grpcs"} or not host:
+        raise ConfigurationError("a Qdrant server is written http://HOST:6333, https://, grpc://HOST:6334 or grpcs://")
+    if parts.scheme in {"http", "https"}:
+        return {"url": url}
+    return {"host": host, "grpc_port": port or 6334, "prefer_grpc": True, "https": parts.scheme == "grpcs"}
+
+
+def connect(**options: Any) -> AsyncQdrantClient:
+    """A client of the server; it opens its connections with the first call."""
+    # The compatibility check asks from a thread of its own, over HTTP even where gRPC alone is open.
+    return AsyncQdrantClient(timeout=TIMEOUT_S, check_compatibility=False, **options)
+
+
+def _filter(where: Filter | None, *, content_hash: str | None = None, without_content: str | None = None) -> Any:
+    return restrict(_DIALECT, where, content_hash=content_hash, without_content=without_content)
+
+
+def _stored_spec(info: models.CollectionInfo) -> CollectionSpec:
+    note = info.config.metadata or {}
+    dim, fingerprint = note.get("dim"), note.get("fingerprint")
+    if not isinstance(dim, int) or not isinstance(fingerprint, str):
+        raise ConfigurationError(
+            "a collection of this name exists on the Qdrant server, but not with this service's note of its model: "
+            "it is another program's, or the server is older than 1.16"
+        )
+    return CollectionSpec(dim, fingerprint)
+
+
+def _require_applied(result: models.UpdateResult) -> None:
+    if result.status is not models.UpdateStatus.COMPLETED:
+        raise StoreUnavailable("the vector store took a write but did not apply it in time; send it again")
+
+
+def _embedding(vector: Any) -> Embedding:
+    return np.asarray(() if vector is None else vector, np.float32)
