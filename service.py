@@ -156,7 +156,7 @@ class RemoteEncoder:
 
     async def _call(self, method: str, **arguments: Any) -> Any:
         try:
-            return await getattr(self._remote, method)(**arguments)
+            return await self._remote.call(method, **arguments)
         except TimeoutError as error:
             raise DeadlineExceeded("the model did not answer in time; try again") from error
         except BentoMLException as error:
@@ -198,8 +198,10 @@ class CrossModalSearch:
             try:
                 await self._container.open()
             except CrossModalError as error:
-                log.warning("waiting", code=error.code, detail=error.detail)
-                await asyncio.sleep(_OPEN_RETRY_SECONDS)
+                log.warning("waiting", code=error.code, detail=error.detail, cause=repr(error.__cause__))
+            except Exception:
+                log.exception("opening failed")
+            await asyncio.sleep(_OPEN_RETRY_SECONDS)
 
     async def __is_ready__(self) -> bool:
         """Model warm, encoder alive, store reachable; BentoML's `/readyz` asks."""
