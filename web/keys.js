@@ -2,23 +2,18 @@
 
 const STEPS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
-const centre = (node) => {
-  const { left, top, width, height } = node.getBoundingClientRect();
-  return [left + width / 2, top + height / 2];
-};
-
 /** The nearest of `cards` that lies in the direction of `step` as seen from `from`; left and right run on over rows. */
 function neighbour(cards, from, [right, down]) {
   if (right !== 0) return cards[cards.indexOf(from) + right];
-  const [x, y] = centre(from);
+  const here = from.getBoundingClientRect();
   let best;
   let least = Infinity;
   for (const card of cards) {
-    const [cardX, cardY] = centre(card);
-    const ahead = (cardY - y) * down;
-    // Cards of one row differ by a few pixels at most.
-    if (ahead < 8) continue;
-    const distance = ahead + 3 * Math.abs(cardX - x);
+    const there = card.getBoundingClientRect();
+    // Cards of one row overlap in height, whatever their captions and sizes; those of other rows do not.
+    const ahead = down > 0 ? there.top - here.bottom : here.top - there.bottom;
+    if (ahead < -1) continue;
+    const distance = ahead + 3 * Math.abs(there.left + there.width / 2 - here.left - here.width / 2);
     if (distance < least) [best, least] = [card, distance];
   }
   return best;

@@ -433,6 +433,8 @@ def test_the_keyboard_is_enough(page: Page) -> None:
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_be_hidden()
     expect(cards(page).nth(1)).to_be_focused()
+    page.keyboard.press("ArrowLeft")
+    expect(cards(page).first).to_be_focused()
     page.keyboard.press("ArrowUp")
     expect(box).to_be_focused()
 

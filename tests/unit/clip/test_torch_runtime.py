@@ -1,0 +1,168 @@
+from typing import Any
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+from open_clip.tokenizer import SimpleTokenizer
+from PIL import Image
+from structlog.testing import capture_logs
+
+from crossmodal.clip.base import ClipModel
+from crossmodal.clip.self_check import check_pixels, least_cosine
+from crossmodal.clip.text import BpeTokenizer, adapt_tokenizer
+from crossmodal.clip.torch_runtime import TorchClip
+from crossmodal.errors import ConfigurationError
+from tests.unit.clip.hub_tokenizer import hub_tokenizer
+from tests.unit.clip.model_folders import CONTEXT, DIM, PREPROCESSING, SIZE, SMALL, build, with_text
+
+TEXTS = ["a dog", "", "two cats on a mat", "東京 🙂", "over " * 40]
+
+
+def runtime(model: Any, tokenizer: Any, **changes: Any) -> TorchClip:
+    open_clip.factory.set_model_preprocess_cfg(model, PREPROCESSING)
+    settings = {"name": "m", "dim": DIM, "fingerprint": "f", "device": "cpu", "precision": "fp32", **changes}
+    return TorchClip(model, tokenizer, **settings)
+
+
+def test_texts_give_unit_rows_lengths_and_what_was_cut(small_model: ClipModel) -> None:
+    embeddings, tokens, truncated = small_model.embed_texts(TEXTS)
+    assert embeddings.shape == (5, DIM)
+    assert embeddings.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(embeddings, axis=1), 1.0, atol=1e-6)
+    assert truncated.tolist() == [False, False, False, False, True]
+    assert tokens[1] == 2
+    assert tokens[4] == 2 + 40 * 2  # "over" takes two pieces of the small vocabulary
+    assert float(embeddings[0] @ embeddings[2]) < 0.99
+
+
+def test_a_text_embeds_alone_as_among_others(small_model: ClipModel) -> None:
+    together = small_model.embed_texts(TEXTS).embeddings
+    alone = np.concatenate([small_model.embed_texts([text]).embeddings for text in TEXTS])
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+
+
+def test_special_tokens_do_not_blank_the_rest(small_model: ClipModel) -> None:
+    one, other = small_model.embed_texts(["<end_of_text> red", "<end_of_text> blue"]).embeddings
+    assert float(one @ other) < 0.999
+
+
+def test_pixels_give_unit_rows(small_model: ClipModel) -> None:
+    embeddings = small_model.embed_pixels(check_pixels(SIZE))
+    assert embeddings.shape == (2, DIM)
+    assert embeddings.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(embeddings, axis=1), 1.0, atol=1e-6)
+    assert float(embeddings[0] @ embeddings[1]) < 0.99
+
+
+def test_pixels_in_foreign_memory_are_taken(small_model: ClipModel) -> None:
+    pixels = check_pixels(SIZE)
+    expected = small_model.embed_pixels(pixels)
+    received = np.frombuffer(pixels.tobytes(), dtype=np.uint8).reshape(pixels.shape)
+    assert not received.flags.writeable
+    np.testing.assert_array_equal(small_model.embed_pixels(received), expected)
+    mirrored = np.ascontiguousarray(pixels[:, :, ::-1])[:, :, ::-1]
+    np.testing.assert_array_equal(small_model.embed_pixels(mirrored), expected)
+    np.testing.assert_array_equal(pixels, check_pixels(SIZE))
+
+
+@pytest.mark.parametrize(
+    "pixels",
+    [
+        np.zeros((1, SIZE, SIZE, 3), dtype=np.float32),
+        np.zeros((1, SIZE, SIZE + 1, 3), dtype=np.uint8),
+        np.zeros((SIZE, SIZE, 3), dtype=np.uint8),
+        np.zeros((0, SIZE, SIZE, 3), dtype=np.uint8),
+    ],
+)
+def test_pixels_of_another_shape_are_refused(small_model: ClipModel, pixels: Any) -> None:
+    with pytest.raises(ValueError, match=r"uint8 \(n, 32, 32, 3\) is needed"):
+        small_model.embed_pixels(pixels)
+
+
+def test_what_is_told_of_a_model(small_tokenizer: SimpleTokenizer) -> None:
+    model = build({**SMALL, "init_logit_scale": 2.0, "init_logit_bias": -10.0})
+    info = runtime(model, BpeTokenizer(small_tokenizer), calibration={"text-image": (0.2, 40.0)}).info
+    assert (info.name, info.dim, info.context_length, info.fingerprint) == ("m", DIM, CONTEXT, "f")
+    assert (info.device, info.precision, info.preprocessing.size) == ("cpu", "fp32", SIZE)
+    assert info.logit_scale == pytest.approx(np.exp(2.0))
+    assert info.logit_bias == -10.0
+    assert info.calibration == {"text-image": (0.2, 40.0)}
+
+
+def test_a_bidirectional_tower_with_a_hub_tokenizer_runs_whole() -> None:
+    config = {**with_text(no_causal_mask=True, pool_type="last", vocab_size=500), "custom_text": True}
+    model = build(config)
+    clip = runtime(model, adapt_tokenizer(hub_tokenizer(CONTEXT)))
+    with torch.inference_mode():
+        reference = model.encode_text(hub_tokenizer(CONTEXT)(TEXTS), normalize=True).numpy()
+    assert least_cosine(clip.embed_texts(TEXTS).embeddings, reference) > 0.99999
+
+
+def test_a_cut_tower_that_differs_is_replaced_with_a_warning(small_tokenizer: SimpleTokenizer) -> None:
+    model = build(SMALL)
+    stock = model.encode_text
+
+    def other(ids: torch.Tensor, *, normalize: bool = False) -> torch.Tensor:
+        features: torch.Tensor = stock(ids, normalize=normalize)
+        return features.roll(1, dims=-1)
+
+    model.encode_text = other
+    with capture_logs() as logs:
+        clip = runtime(model, BpeTokenizer(small_tokenizer))
+    (warning,) = logs
+    assert (warning["event"], warning["log_level"], warning["model"]) == ("clip_text_not_cut", "warning", "m")
+    assert warning["cosine"] < 0.9999
+    with torch.inference_mode():
+        reference = other(small_tokenizer(TEXTS), normalize=True).numpy()
+    assert least_cosine(clip.embed_texts(TEXTS).embeddings, reference) > 0.99999
+
+
+def test_no_warning_where_cutting_is_exact(small_tokenizer: SimpleTokenizer) -> None:
+    with capture_logs() as logs:
+        runtime(build(SMALL), BpeTokenizer(small_tokenizer))
+    assert logs == []
+
+
+def test_pictures_that_come_out_otherwise_than_openclips_are_refused(small_tokenizer: SimpleTokenizer) -> None:
+    class Shifted(TorchClip):
+        """Prepares pictures for another mean than the model's."""
+
+        def embed_pixels(self, pixels: Any) -> Any:
+            self._mean = self._mean * 0.1
+            return super().embed_pixels(pixels)
+
+    model = build(SMALL)
+    open_clip.factory.set_model_preprocess_cfg(model, PREPROCESSING)
+    with pytest.raises(ConfigurationError, match=r"otherwise than OpenCLIP's own in fp32 on cpu: cosine 0\.\d+"):
+        Shifted(
+            model, BpeTokenizer(small_tokenizer), name="m", dim=DIM, fingerprint="f", device="cpu", precision="fp32"
+        )
+
+
+def test_a_dimension_other_than_the_configurations_is_refused(small_tokenizer: SimpleTokenizer) -> None:
+    with pytest.raises(ConfigurationError, match=r"\(32,\), its configuration says \(64,\)"):
+        runtime(build(SMALL), BpeTokenizer(small_tokenizer), dim=64)
+
+
+@pytest.mark.parametrize(("weights", "what"), [("visual.proj", "pictures"), ("text_projection", "texts")])
+def test_weights_that_are_no_numbers_are_refused(small_tokenizer: SimpleTokenizer, weights: str, what: str) -> None:
+    model = build(SMALL)
+    with torch.no_grad():
+        model.get_parameter(weights)[0, 0] = float("nan")
+    with pytest.raises(ConfigurationError, match=f"{what} in fp32 are not finite"):
+        runtime(model, BpeTokenizer(small_tokenizer))
+
+
+def test_the_least_cosine_is_minus_one_for_what_cannot_be_compared() -> None:
+    row = np.array([[1.0, 0.0]], dtype=np.float32)
+    assert least_cosine(row, row) == 1.0
+    assert least_cosine(row, np.array([[np.nan, 0.0]], dtype=np.float32)) == -1.0
+    assert least_cosine(row, np.ones((2, 2), dtype=np.float32)) == -1.0
+
+
+def test_the_pictures_of_the_check_are_real_ones() -> None:
+    slopes, noise = check_pixels(48)
+    assert Image.fromarray(slopes).size == (48, 48)
+    assert (slopes[0, 0].tolist(), slopes[-1, -1].tolist()) == ([0, 0, 255], [255, 255, 0])
+    assert noise.std() > 70
