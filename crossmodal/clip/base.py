@@ -33,8 +33,10 @@ class ModelInfo:
 
 
 class TextEmbeddings(NamedTuple):
-    """``embeddings`` float32 [n, dim] of unit length; ``tokens`` int32 [n], what each text took, start and end
-    included; ``truncated`` bool [n], whether the model saw only the beginning.
+    """Embeddings of texts, and how much of each text the model saw.
+
+    ``embeddings`` float32 [n, dim] of unit length; ``tokens`` int32 [n], the length of each text before it was cut, start
+    and end included, a lower bound where ``truncated`` bool [n] says that the model saw only the beginning.
     """
 
     embeddings: Embeddings

@@ -1,0 +1,49 @@
+"""Compares a runtime with OpenCLIP's own functions on a few texts and pictures before it may serve."""
+
+from typing import Any, Final
+
+import numpy as np
+import torch
+from open_clip.transform import PreprocessCfg, image_transform_v2
+from PIL import Image
+
+from crossmodal.clip.device import Precision, torch_dtype
+from crossmodal.clip.text_tower import unit_rows
+from crossmodal.records import Embeddings, Pixels
+
+__all__ = ["CHECK_TEXTS", "LEAST_COSINE", "check_pixels", "least_cosine", "reference_images"]
+
+LEAST_COSINE: Final[dict[Precision, float]] = {"fp32": 0.9999, "bf16": 0.999, "fp16": 0.999}
+"""What two ways of computing one embedding must reach."""
+
+CHECK_TEXTS: Final = (
+    "a dog",
+    "",
+    "two red umbrellas on a wooden bench in the rain",
+    "naïve café, 東京 🙂",
+    "the quick brown fox jumps over the lazy dog " * 12,
+)
+
+
+def check_pixels(size: int) -> Pixels:
+    """Two pictures, uint8 [2, size, size, 3]: slopes of colour, and noise."""
+    slope = np.linspace(0, 255, size, dtype=np.float32)
+    red, green = np.meshgrid(slope, slope)
+    slopes = np.stack([red, green, 255 - red], axis=-1).astype(np.uint8)
+    noise = np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)
+    return np.stack([slopes, noise])
+
+
+def reference_images(model: Any, pixels: Pixels, device: str, precision: Precision) -> Embeddings:
+    """OpenCLIP's preprocessing and ``encode_image``, float32 of unit length."""
+    transform = image_transform_v2(PreprocessCfg(**model.visual.preprocess_cfg), is_train=False)
+    batch = torch.stack([transform(Image.fromarray(picture)) for picture in pixels])
+    with torch.inference_mode():
+        return unit_rows(model.encode_image(batch.to(device, torch_dtype(precision)), normalize=False))
+
+
+def least_cosine(ours: Embeddings, reference: Embeddings) -> float:
+    """The lowest cosine between rows of the two; -1 when a number is not finite or the shapes differ."""
+    if ours.shape != reference.shape or not (np.isfinite(ours).all() and np.isfinite(reference).all()):
+        return -1.0
+    return float(np.einsum("nd,nd->n", ours, reference).min())
