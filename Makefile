@@ -17,10 +17,13 @@ BIN := .venv/bin
 export CROSSMODAL_DATA ?= $(DATA)
 export BENTOML_HOME ?= $(abspath $(DATA))/bentoml
 export BENTOML_DO_NOT_TRACK := True
+# Idle threads of the model sleep instead of spinning on the cores that decode and answer.
+export OMP_WAIT_POLICY ?= passive
 
 # Commands run by hand on a machine use the bundled model, which needs no network; a deployed bento, and a plain
 # `bentoml serve`, use the service's own default, ViT-B-32.
 demo serve: export CROSSMODAL_MODEL ?= tiny
+demo: export CROSSMODAL_SAMPLES ?= samples
 
 .PHONY: help
 help: ## say what each command does
@@ -62,8 +65,7 @@ lock: | $(filter .uv/bin/uv,$(UV)) ## write requirements/*.txt anew from require
 .PHONY: demo
 demo: install ## serve the bundled model with the sample gallery on PORT (default 3000)
 	@mkdir -p "$(BENTOML_HOME)"
-	$(BIN)/python -m indexer samples samples
-	@echo "the page: http://$(HOST):$(PORT)/ui/"
+	@echo "the page, in some seconds: http://$(HOST):$(PORT)/ui/"
 	exec $(BIN)/bentoml serve service:CrossModalSearch --host $(HOST) --port $(PORT)
 
 .PHONY: serve

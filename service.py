@@ -27,6 +27,7 @@ from crossmodal.records import Embeddings, Pixels, Preprocessing
 from crossmodal.settings import BatcherKind, EncoderPlace, load_settings
 from crossmodal.telemetry import configure_logging, stage
 from crossmodal.wiring import build_container, build_local_encoder, build_model
+from indexer.samples import index_samples_once
 
 _OPEN_RETRY_SECONDS = 0.5
 
@@ -183,20 +184,27 @@ class CrossModalSearch:
         else:
             encoder = build_local_encoder(settings)
         self._container = build_container(settings, encoder)
+        self._started = False
         app.state.container = self._container
 
     @bentoml.on_startup
     async def start(self) -> None:
         """Open the store: now if the model is in this process, else as soon as the encoder answers."""
         if settings.encoder is EncoderPlace.LOCAL:
-            await self._container.open()
+            await self._open()
         else:
             self._opening = asyncio.create_task(self._open_when_encoder_answers())
 
+    async def _open(self) -> None:
+        await self._container.open()
+        if settings.samples is not None:
+            await index_samples_once(self._container, settings.samples)
+        self._started = True
+
     async def _open_when_encoder_answers(self) -> None:
-        while not self._container.opened:
+        while not self._started:
             try:
-                await self._container.open()
+                await self._open()
             except CrossModalError as error:
                 log.warning("waiting", code=error.code, detail=error.detail, cause=repr(error.__cause__))
             except Exception:
@@ -205,7 +213,7 @@ class CrossModalSearch:
 
     async def __is_ready__(self) -> bool:
         """Model warm, encoder alive, store reachable; BentoML's `/readyz` asks."""
-        return await self._container.ready()
+        return self._started and await self._container.ready()
 
     @bentoml.on_shutdown
     async def stop(self) -> None:

@@ -47,6 +47,8 @@ class Settings(BaseSettings):
     store_api_key: SecretStr | None = Field(default=None, description="key of the Qdrant server")
     media: str = Field(default="", description="folder (default DATA/media), s3://BUCKET/PREFIX or gs://BUCKET/PREFIX")
 
+    samples: Path | None = Field(default=None, description="a gallery to index before the first start is ready")
+
     encoder: EncoderPlace = EncoderPlace.LOCAL
     batcher: BatcherKind = BatcherKind.OURS
     api_workers: int = Field(default=1, ge=1, le=64, description="API processes; more than one needs encoder=service")

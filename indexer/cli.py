@@ -38,21 +38,6 @@ def texts(
     _run(lambda container: _texts(container, file))
 
 
-@app.command()
-def samples(folder: Annotated[Path, typer.Argument(help="holds images/ and captions.jsonl")]) -> None:
-    """Index the sample gallery, once: what was deleted since stays deleted."""
-    settings = _settings()
-    marker = settings.data / "samples-indexed"
-    if marker.exists():
-        return
-
-    async def both(container: Container) -> Counter[Status]:
-        return await _images(container, folder / "images") + await _texts(container, folder / "captions.jsonl")
-
-    _run(both)
-    marker.touch()
-
-
 async def _images(container: Container, folder: Path) -> Counter[Status]:
     return await index_sources(container.indexing.index_images, scan_pictures(folder), unit=" pictures")
 

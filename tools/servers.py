@@ -27,7 +27,7 @@ def environment(folder: Path, **settings: str) -> dict[str, str]:
     """The environment of a server or an indexer that keeps to ``folder``; ``settings`` without their prefix."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("CROSSMODAL_", "BENTOML_"))}
     own = {"DATA": str(folder / "data"), "MODEL": "tiny"} | settings
-    bentoml = {"BENTOML_HOME": str(folder / "bentoml"), "BENTOML_DO_NOT_TRACK": "True"}
+    bentoml = {"OMP_WAIT_POLICY": "passive", "BENTOML_HOME": str(folder / "bentoml"), "BENTOML_DO_NOT_TRACK": "True"}
     return kept | bentoml | {f"CROSSMODAL_{name}": value for name, value in own.items()}
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.servers import ROOT, Server, run_indexer
+from tools.servers import ROOT, Server
 
 SAMPLES = ROOT / "samples"
 GALLERY_SIZE = 60
@@ -33,10 +33,7 @@ def small_gallery(folder: Path) -> Path:
 
 
 def serve_gallery(folder: Path, **settings: str) -> Iterator[Server]:
-    gallery = small_gallery(folder / "gallery")
-    indexed = run_indexer(folder, "samples", str(gallery))
-    assert indexed.returncode == 0, indexed.stderr
-    server = Server(folder, **settings)
+    server = Server(folder, SAMPLES=str(small_gallery(folder / "gallery")), **settings)
     try:
         server.wait_until_ready()
         yield server

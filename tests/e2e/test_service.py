@@ -5,6 +5,7 @@ Everything here is asked of both ways to reach the model: in the API's process, 
 
 import asyncio
 import json
+import shutil
 import statistics
 import time
 from collections import Counter
@@ -198,21 +199,28 @@ def test_bentomls_batcher_is_a_setting_away(server: Server, tmp_path: Path) -> N
         other.stop()
 
 
-def test_what_was_indexed_is_there_after_a_restart(tmp_path: Path) -> None:
-    first = Server(tmp_path)
+def test_what_was_indexed_or_deleted_is_so_after_a_restart(tmp_path: Path) -> None:
+    gallery = tmp_path / "gallery"
+    (gallery / "images").mkdir(parents=True)
+    shutil.copy(sample(BANANAS), gallery / "images")
+    (gallery / "captions.jsonl").write_text('"a caption"\n')
+    first = Server(tmp_path, SAMPLES=str(gallery))
     try:
         first.wait_until_ready()
+        (seeded,) = httpx.get(first.url + "/items/image").json()["items"]
+        assert httpx.delete(first.url + f"/items/image/{seeded['id']}").status_code == 204
         items = [{"image": to_base64(encoded(photograph(seed=3), "PNG")), "id": "kept"}]
         assert httpx.post(first.url + "/index/images", json={"items": items}, timeout=60).json()["indexed"] == 1
     finally:
         first.stop()
-    second = Server(tmp_path)
+    second = Server(tmp_path, SAMPLES=str(gallery))
     try:
         second.wait_until_ready()
         assert httpx.get(second.url + "/items/image/kept").json()["id"] == "kept"
         hits = httpx.post(second.url + "/search/text-to-image", json={"query": "anything"}, timeout=60).json()[
             "results"
         ]
-        assert [hit["id"] for hit in hits] == ["kept"]
+        assert [hit["id"] for hit in hits] == ["kept"], "a deleted sample came back"
+        assert [item["text"] for item in httpx.get(second.url + "/items/text").json()["items"]] == ["a caption"]
     finally:
         second.stop()
