@@ -35,7 +35,7 @@ class Encoder(Protocol):
 class BatchLimits:
     """How large batches and the queue may grow, in items; a bulk batch is half an interactive one."""
 
-    def __init__(self, *, images: int = 16, texts: int = 32, queued: int = 4096) -> None:
+    def __init__(self, *, images: int = 16, texts: int = 32, queued: int = 16_384) -> None:
         self.images = images
         self.texts = texts
         self.queued = queued

@@ -55,9 +55,9 @@ class Settings(BaseSettings):
 
     max_batch_images: int = Field(default=16, ge=1, le=1024)
     max_batch_texts: int = Field(default=32, ge=1, le=4096)
-    max_queued_items: int = Field(default=4096, ge=1, description="items waiting for the model before 429")
+    max_queued_items: int = Field(default=16_384, ge=1, description="items waiting for the model before 429")
     decode_threads: int = Field(default=2, ge=1, le=64)
-    max_queued_pictures: int = Field(default=512, ge=1, description="pictures waiting to be decoded before 429")
+    max_queued_pictures: int = Field(default=4096, ge=1, description="pictures waiting to be decoded before 429")
 
     max_body_bytes: int = Field(default=20 * MIB, ge=1024, description="a request's whole body")
     max_image_bytes: int = Field(default=20 * MIB, ge=1024, description="one picture")
