@@ -49,7 +49,8 @@ class ProblemResponse(Response):
         """``faults`` become the member `errors`; ``members`` are further members of the problem."""
         count_problem(error.code)
         body = problem_body(error, faults=faults, members=members)
-        super().__init__(dump_json(body), status_code=error.status, headers=_retry_after(error) | dict(headers or {}))
+        given = {name.lower(): value for name, value in (headers or {}).items()}
+        super().__init__(dump_json(body), status_code=error.status, headers=_retry_after(error) | given)
 
 
 def problem_body(
@@ -101,7 +102,7 @@ def _summary(errors: Sequence[Any]) -> ValidationFailed:
 
 def _retry_after(error: CrossModalError) -> dict[str, str]:
     seconds = getattr(error, "retry_after", None)
-    return {} if seconds is None else {"Retry-After": str(seconds)}
+    return {} if seconds is None else {"retry-after": str(seconds)}
 
 
 def from_status(status: int, detail: str) -> CrossModalError:
