@@ -146,6 +146,23 @@ def test_a_caption_that_leaves_facts_out_may_fit_other_pictures() -> None:
     assert True in true_of(dog_cat, swapped, full=False)
 
 
+def test_a_name_alone_is_true_of_every_picture_with_the_object() -> None:
+    rng = random.Random(0)
+    dogs = [
+        Scene("group", INDEX["dog"], "red"),
+        Scene("group", INDEX["dog"], "blue", count=4),
+        Scene("position", INDEX["dog"], "red", place="top"),
+        Scene("pair", INDEX["dog"], "red", place="above", other=INDEX["cat"]),
+        Scene("pair", INDEX["owl"], "red", place="left of", other=INDEX["dog"]),
+    ]
+    shown = np.array([scene_facts(scene) for scene in [*dogs, Scene("group", INDEX["cat"], "red")]], dtype=np.int16)
+    captions = [describe(dogs[0], rng, full=False) for _ in range(200)]
+    bare = {caption.text: caption.facts for caption in captions if caption.text in {"dog", "a dog", "dogs"}}
+    assert set(bare) == {"dog", "a dog", "dogs"}
+    for facts in bare.values():
+        assert agreement(np.array([facts], dtype=np.int16), shown).tolist() == [[True] * 5 + [False]]
+
+
 def test_captions_are_made_of_the_listed_phrases() -> None:
     known = {word for phrase in spoken_phrases() for word in phrase.replace(",", " ").replace("{}", " ").split()}
     rng = random.Random(0)
