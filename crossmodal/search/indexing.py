@@ -187,13 +187,12 @@ class Indexing:
                 entry.embedding = embedding
 
     async def _write(self, modality: Modality, changed: Sequence[_Candidate]) -> None:
-        pictures = [entry.picture for entry in changed if entry.picture is not None]
-        await self._writer.write(modality, [entry.point(modality) for entry in changed], pictures)
+        fresh = [entry for entry in changed if not entry.keeps_content]
+        pictures = [entry.picture for entry in fresh if entry.picture is not None]
+        await self._writer.write(modality, [entry.point(modality) for entry in fresh], pictures)
+        await self._writer.update(modality, [entry.point(modality) for entry in changed if entry.keeps_content])
         if modality is Modality.IMAGE:
-            replaced = [
-                entry.existing.item.content_hash for entry in changed if entry.existing and not entry.keeps_content
-            ]
-            await self._writer.release(replaced)
+            await self._writer.release(entry.existing.item.content_hash for entry in fresh if entry.existing)
 
 
 def _admit(submission: Submission, content_hash: str) -> _Candidate:

@@ -32,23 +32,42 @@ class ItemWriter:
                 await asyncio.gather(*(self._put(picture) for picture in pictures))
                 await self._store.upsert(modality, points)
 
+    async def update(self, modality: Modality, points: Sequence[Point]) -> None:
+        """Write items that exist with the same content; one deleted meanwhile stays deleted."""
+        if not points:
+            return
+        with stage("store"):
+            async with self._gate.shared():
+                present = await self._store.fetch(modality, [point.item.id for point in points])
+                kept = [
+                    point
+                    for point, now in zip(points, present, strict=True)
+                    if now is not None and now.item.content_hash == point.item.content_hash
+                ]
+                if kept:
+                    await self._store.upsert(modality, kept)
+
     async def remove(self, modality: Modality, item_id: str) -> bool:
         """Remove an item and, if nothing else needs it, its file; False if there was no such item."""
         with stage("store"):
-            (point,) = await self._store.fetch(modality, [item_id])
-            if point is None:
-                return False
-            await self._store.delete(modality, [item_id])
-            if modality is Modality.IMAGE:
-                await self.release([point.item.content_hash])
-            return True
+            async with self._gate.exclusive():
+                (point,) = await self._store.fetch(modality, [item_id])
+                if point is None:
+                    return False
+                await self._store.delete(modality, [item_id])
+                if modality is Modality.IMAGE:
+                    await self._drop_unused(point.item.content_hash)
+                return True
 
     async def release(self, content_hashes: Iterable[str]) -> None:
         """Delete the files of pictures that no item holds any more."""
         for content_hash in set(content_hashes):
             async with self._gate.exclusive():
-                if not await self._store.count(Modality.IMAGE, content_hash=content_hash):
-                    await self._media.delete(content_hash)
+                await self._drop_unused(content_hash)
+
+    async def _drop_unused(self, content_hash: str) -> None:
+        if not await self._store.count(Modality.IMAGE, content_hash=content_hash):
+            await self._media.delete(content_hash)
 
     async def _put(self, picture: Picture) -> None:
         await self._media.put(picture.content_hash, picture.content, picture.thumbnail)
