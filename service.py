@@ -5,7 +5,10 @@ process and the `Encoder` service is not started; with `service` it is, and seve
 """
 
 import asyncio
-from collections.abc import Sequence
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from http import HTTPStatus
 from typing import Annotated, Any, cast
@@ -22,7 +25,14 @@ from crossmodal.api import EdgeMiddleware, create_app
 from crossmodal.clip.base import ModelInfo, TextEmbeddings
 from crossmodal.encoder import Encoder as EncoderPort
 from crossmodal.encoder import Lane, LocalEncoder
-from crossmodal.errors import CrossModalError, DeadlineExceeded, ModelUnavailable, Overloaded
+from crossmodal.errors import (
+    ConfigurationError,
+    CrossModalError,
+    DeadlineExceeded,
+    FingerprintMismatch,
+    ModelUnavailable,
+    Overloaded,
+)
 from crossmodal.records import Embeddings, Pixels, Preprocessing
 from crossmodal.settings import BatcherKind, EncoderPlace, load_settings
 from crossmodal.telemetry import configure_logging, stage
@@ -30,6 +40,7 @@ from crossmodal.wiring import build_container, build_local_encoder, build_model
 from indexer.samples import index_samples_once
 
 _OPEN_RETRY_SECONDS = 0.5
+_PARENT = os.getppid()
 
 log = structlog.get_logger()
 settings = load_settings()
@@ -55,6 +66,21 @@ def _foreign(error: CrossModalError) -> BentoMLException:
     return BentoMLException(error.detail, error_code=HTTPStatus(error.status))
 
 
+@contextmanager
+def _fatal_if_misconfigured() -> Iterator[None]:
+    """End the whole server with one line if the block finds settings, weights or store unusable.
+
+    Ending this worker alone would not do: BentoML starts it again, and it fails again, for ever.
+    """
+    try:
+        yield
+    except (ConfigurationError, FingerprintMismatch) as error:
+        log.critical("cannot start", code=error.code, detail=error.detail)
+        if os.getppid() == _PARENT:
+            os.kill(_PARENT, signal.SIGTERM)
+        os._exit(1)
+
+
 @bentoml.service(
     workers=1,
     traffic={"timeout": settings.timeout},
@@ -67,10 +93,11 @@ class Encoder:
 
     def __init__(self) -> None:
         configure_logging()
-        if settings.batcher is BatcherKind.BENTOML:
-            self._model = build_model(settings)
-        else:
-            self._encoder: LocalEncoder = build_local_encoder(settings)
+        with _fatal_if_misconfigured():
+            if settings.batcher is BatcherKind.BENTOML:
+                self._model = build_model(settings)
+            else:
+                self._encoder: LocalEncoder = build_local_encoder(settings)
 
     @bentoml.api
     async def describe(self) -> dict[str, Any]:
@@ -178,12 +205,13 @@ class CrossModalSearch:
 
     def __init__(self) -> None:
         configure_logging()
-        encoder: EncoderPort
-        if settings.encoder is EncoderPlace.SERVICE:
-            encoder = RemoteEncoder(self.remote.to_async)
-        else:
-            encoder = build_local_encoder(settings)
-        self._container = build_container(settings, encoder)
+        with _fatal_if_misconfigured():
+            encoder: EncoderPort
+            if settings.encoder is EncoderPlace.SERVICE:
+                encoder = RemoteEncoder(self.remote.to_async)
+            else:
+                encoder = build_local_encoder(settings)
+            self._container = build_container(settings, encoder)
         self._started = False
         app.state.container = self._container
 
@@ -196,9 +224,10 @@ class CrossModalSearch:
             self._opening = asyncio.create_task(self._open_when_encoder_answers())
 
     async def _open(self) -> None:
-        await self._container.open()
-        if settings.samples is not None:
-            await index_samples_once(self._container, settings.samples)
+        with _fatal_if_misconfigured():
+            await self._container.open()
+            if settings.samples is not None:
+                await index_samples_once(self._container, settings.samples)
         self._started = True
 
     async def _open_when_encoder_answers(self) -> None:

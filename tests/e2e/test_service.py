@@ -182,6 +182,20 @@ def test_a_second_owner_of_the_store_is_told_so(server: Server, tmp_path: Path) 
     assert "Traceback" not in outcome.stderr
 
 
+@pytest.mark.parametrize("way", ["local", "service"])
+def test_what_cannot_work_ends_with_one_line(tmp_path: Path, way: str) -> None:
+    hopeless = Server(tmp_path, MODEL="ViT-B-23/nonsense", ENCODER=way)
+    try:
+        hopeless.process.wait(90)
+        (line,) = [line for line in hopeless.log.splitlines() if "cannot start" in line]
+        assert "there is no architecture 'ViT-B-23'" in json.loads(line)["detail"]
+        assert "Traceback" not in hopeless.log
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(hopeless.url + "/readyz")
+    finally:
+        hopeless.stop()
+
+
 def test_bentomls_batcher_is_a_setting_away(server: Server, tmp_path: Path) -> None:
     other = Server(tmp_path, ENCODER="service", BATCHER="bentoml", STORE="memory:")
     try:
