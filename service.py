@@ -195,7 +195,12 @@ class RemoteEncoder:
             raise ModelUnavailable("the model's process cannot be reached; try again in a moment") from error
 
 
-@bentoml.service(workers=settings.api_workers, traffic={"timeout": settings.timeout})
+@bentoml.service(
+    workers=settings.api_workers,
+    traffic={"timeout": settings.timeout},
+    # The access log decodes content types as UTF-8 and breaks the answer where one is not.
+    logging={"access": {"request_content_type": False}},
+)
 @bentoml.asgi_app(app, path="/")
 class CrossModalSearch:
     """The HTTP API; see `/docs.json`."""
@@ -217,11 +222,19 @@ class CrossModalSearch:
 
     @bentoml.on_startup
     async def start(self) -> None:
-        """Open the store: now if the model is in this process, else as soon as the encoder answers."""
-        if settings.encoder is EncoderPlace.LOCAL:
-            await self._open()
-        else:
-            self._opening = asyncio.create_task(self._open_when_encoder_answers())
+        """Open the store as soon as the encoder and the store answer; until then the service is not ready."""
+        self._opening = asyncio.create_task(self._open_when_all_answer())
+
+    async def _open_when_all_answer(self) -> None:
+        while not self._started:
+            try:
+                await self._open()
+            except CrossModalError as error:
+                log.warning("waiting", code=error.code, detail=error.detail, cause=repr(error.__cause__))
+                await asyncio.sleep(_OPEN_RETRY_SECONDS)
+            except Exception:
+                log.exception("opening failed")
+                await asyncio.sleep(_OPEN_RETRY_SECONDS)
 
     async def _open(self) -> None:
         with _fatal_if_misconfigured():
@@ -230,16 +243,6 @@ class CrossModalSearch:
                 await index_samples_once(self._container, settings.samples)
         self._started = True
 
-    async def _open_when_encoder_answers(self) -> None:
-        while not self._started:
-            try:
-                await self._open()
-            except CrossModalError as error:
-                log.warning("waiting", code=error.code, detail=error.detail, cause=repr(error.__cause__))
-            except Exception:
-                log.exception("opening failed")
-            await asyncio.sleep(_OPEN_RETRY_SECONDS)
-
     async def __is_ready__(self) -> bool:
         """Model warm, encoder alive, store reachable; BentoML's `/readyz` asks."""
         return self._started and await self._container.ready()
@@ -247,8 +250,7 @@ class CrossModalSearch:
     @bentoml.on_shutdown
     async def stop(self) -> None:
         """Finish what runs and release the store."""
-        if settings.encoder is EncoderPlace.SERVICE:
-            self._opening.cancel()
+        self._opening.cancel()
         await self._container.close()
 
 

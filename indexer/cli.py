@@ -3,7 +3,8 @@
 import asyncio
 import sys
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -27,7 +28,9 @@ def images(
     folder: Annotated[Path, typer.Argument(help="pictures below it are indexed, with metadata.jsonl beside them")],
 ) -> None:
     """Index every picture below a folder."""
-    _run(lambda container: _images(container, folder))
+    with _told():
+        sources = scan_pictures(folder)
+    _run(lambda container: index_sources(container.indexing.index_images, sources, unit=" pictures"))
 
 
 @app.command()
@@ -35,30 +38,16 @@ def texts(
     file: Annotated[Path, typer.Argument(help=".jsonl with strings or {text, id, metadata}, or a text a line")],
 ) -> None:
     """Index the texts of a file."""
-    _run(lambda container: _texts(container, file))
+    with _told():
+        sources = scan_texts(file)
+    _run(lambda container: index_sources(container.indexing.index_texts, sources, unit=" texts"))
 
 
-async def _images(container: Container, folder: Path) -> Counter[Status]:
-    return await index_sources(container.indexing.index_images, scan_pictures(folder), unit=" pictures")
-
-
-async def _texts(container: Container, file: Path) -> Counter[Status]:
-    return await index_sources(container.indexing.index_texts, scan_texts(file), unit=" texts")
-
-
-def _settings() -> Settings:
+@contextmanager
+def _told() -> Iterator[None]:
+    """Say in one line what the block cannot do, and exit with 2."""
     try:
-        return load_settings()
-    except CrossModalError as error:
-        _fail(error.detail)
-
-
-def _run(job: Job) -> None:
-    """Open a container, do the job, say what came of it. Exits with 1 if an item failed, 2 if nothing could be done."""
-    configure_logging()
-    settings = _settings()
-    try:
-        outcomes = asyncio.run(_with_container(settings, job))
+        yield
     except CrossModalError as error:
         _fail(error.detail)
     except ExceptionGroup as group:
@@ -66,6 +55,13 @@ def _run(job: Job) -> None:
         if unknown is not None or known is None:
             raise
         _fail(str(known.exceptions[0]))
+
+
+def _run(job: Job) -> None:
+    """Open a container, do the job, say what came of it. Exits with 1 if an item failed, 2 if nothing could be done."""
+    configure_logging()
+    with _told():
+        outcomes = asyncio.run(_with_container(load_settings(), job))
     typer.echo(", ".join(f"{status} {outcomes[status]}" for status in Status))
     if outcomes[Status.FAILED]:
         raise typer.Exit(1)

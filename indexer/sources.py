@@ -76,14 +76,19 @@ def _sidecar(path: Path) -> dict[str, Metadata]:
 def scan_texts(file: Path) -> list[Source]:
     """Texts of a file: `.jsonl` holds strings or objects with `text`, `id` and `metadata`, others a text a line.
 
-    Raises ``ConfigurationError`` if the file cannot be read as that.
+    A bad line fails alone. Raises ``ConfigurationError`` if the file cannot be read or is not UTF-8.
     """
     if not file.is_file():
         raise ConfigurationError(f"{file} is not a file")
-    if file.suffix == ".jsonl":
-        return [Source(f"{file.name}:{number}", _text(value)) for number, value in _json_lines(file)]
-    lines = _read(file).splitlines()
-    return [Source(f"{file.name}:{number}", _text(line)) for number, line in enumerate(lines, 1) if line.strip()]
+    read = _text_of_json if file.suffix == ".jsonl" else _text
+    return [Source(f"{file.name}:{number}", read(line)) for number, line in _lines(file)]
+
+
+def _text_of_json(line: str) -> Submission:
+    try:
+        return _text(json.loads(line))
+    except ValueError as error:
+        return Submission(fault=ValidationFailed(f"not valid JSON: {error}"))
 
 
 def _text(value: Any) -> Submission:
@@ -108,17 +113,22 @@ def _text(value: Any) -> Submission:
 
 
 def _json_lines(path: Path) -> Iterator[tuple[int, Any]]:
-    for number, line in enumerate(_read(path).splitlines(), 1):
-        if line.strip():
-            try:
-                yield number, json.loads(line)
-            except ValueError as error:
-                raise ConfigurationError(f"{path.name}, line {number}: not valid JSON: {error}") from error
+    for number, line in _lines(path):
+        try:
+            yield number, json.loads(line)
+        except ValueError as error:
+            raise ConfigurationError(f"{path.name}, line {number}: not valid JSON: {error}") from error
+
+
+def _lines(path: Path) -> list[tuple[int, str]]:
+    """Lines that hold something, numbered from 1; ended by line feeds alone, since texts may hold other separators."""
+    lines = ((number, line.removesuffix("\r")) for number, line in enumerate(_read(path).split("\n"), 1))
+    return [(number, line) for number, line in lines if line.strip()]
 
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text("utf-8")
+        return path.read_bytes().decode("utf-8")
     except UnicodeDecodeError as error:
         raise ConfigurationError(f"{path.name} is not UTF-8") from error
     except OSError as error:

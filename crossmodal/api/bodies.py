@@ -5,20 +5,23 @@ Routes that take a picture take it either way, so the two are read by hand and d
 """
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData, UploadFile
-from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException, MultiPartParser
 
-from crossmodal.errors import MalformedBody, UnsupportedMediaType, ValidationFailed
+from crossmodal.errors import ClientError, MalformedBody, UnsupportedMediaType, ValidationFailed
 
 JSON = "application/json"
 MULTIPART = "multipart/form-data"
 _MAX_PARTS = 1000
+_TAIL = 1024
+"""Bytes at the end of a body among which the closing boundary must be: at most 70 of boundary, and what may follow."""
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -42,14 +45,47 @@ async def read_json(request: Request, model: type[M]) -> M:
 async def read_form(request: Request) -> AsyncIterator[FormData]:
     """The multipart body; its files are closed at the end. Raises ``MalformedBody``."""
     content_type(request, MULTIPART)
+    body = _WholeBody(request)
     try:
-        form = await request.form(max_files=_MAX_PARTS, max_fields=_MAX_PARTS)
-    except HTTPException as error:
-        raise MalformedBody(f"the multipart body cannot be parsed: {error.detail}") from error
+        form = await MultiPartParser(
+            request.headers, body.stream(), max_files=_MAX_PARTS, max_fields=_MAX_PARTS
+        ).parse()
+    except MultiPartException as error:
+        raise body.fault or MalformedBody(f"the multipart body cannot be parsed: {error.message}") from error
     try:
         yield form
     finally:
         await form.close()
+
+
+class _WholeBody:
+    """A multipart body on its way to the parser, which drops an unfinished part without a word.
+
+    Whatever is wrong reaches the parser as its own exception, the only one on which it closes its temporary files;
+    ``fault`` is then what was wrong.
+    """
+
+    def __init__(self, request: Request) -> None:
+        self.fault: ClientError | None = None
+        self._request = request
+        _, options = parse_options_header(request.headers["content-type"])
+        if b"boundary" not in options:
+            raise MalformedBody("the multipart body cannot be parsed: its content type names no boundary")
+        self._end = b"--" + options[b"boundary"] + b"--"
+
+    async def stream(self) -> AsyncGenerator[bytes, None]:
+        """The body's chunks. Raises ``MultiPartException`` if it is too large or does not end."""
+        tail = b""
+        try:
+            async for chunk in self._request.stream():
+                tail = (tail + chunk)[-_TAIL:]
+                yield chunk
+        except ClientError as error:
+            self.fault = error
+        if self.fault is None and self._end not in tail:
+            self.fault = MalformedBody("the multipart body ends before its closing boundary: it was cut off on the way")
+        if self.fault is not None:
+            raise MultiPartException(self.fault.detail)
 
 
 async def file_of(form: FormData, name: str) -> bytes:

@@ -7,8 +7,8 @@ import numpy as np
 from crossmodal.records import Embeddings, ScoredItem
 
 
-def diversify(candidates: Sequence[ScoredItem], *, count: int, diversity: float) -> list[ScoredItem]:
-    """Choose ``count`` of ``candidates`` by maximal marginal relevance.
+def diversify(candidates: Sequence[ScoredItem], *, count: int, diversity: float) -> list[int]:
+    """Choose ``count`` of ``candidates`` by maximal marginal relevance; returns their places, first chosen first.
 
     Each step takes the candidate with the largest ``(1 - diversity) * score - diversity * s``, where s is its highest
     cosine to one already chosen (J. Carbonell and J. Goldstein, SIGIR 1998). ``diversity`` 0 keeps the order by score,
@@ -25,7 +25,7 @@ def diversify(candidates: Sequence[ScoredItem], *, count: int, diversity: float)
         gain = (1.0 - diversity) * scores - diversity * nearest_chosen
         gain[chosen] = -np.inf
         chosen.append(int(gain.argmax()))
-    return [candidates[index] for index in chosen[:count]]
+    return chosen[:count]
 
 
 def _embedding(candidate: ScoredItem) -> Embeddings:

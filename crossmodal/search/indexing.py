@@ -145,8 +145,7 @@ class Indexing:
         await embed([entry for entry in unique.values() if not entry.keeps_content])
         sound = [entry for entry in unique.values() if entry.fault is None]
         changed = [entry for entry in sound if not (entry.keeps_content and entry.keeps_metadata)]
-        await self._write(modality, changed)
-        written = {id(entry) for entry in changed}
+        written = await self._write(modality, changed)
         results = [_result(entry, unique.get(entry.id, entry), written) for entry in entries]
         for result in results:
             count_indexed(modality, result.status)
@@ -186,13 +185,15 @@ class Indexing:
             for (entry, _), embedding in zip(sound, answer.embeddings, strict=True):
                 entry.embedding = embedding
 
-    async def _write(self, modality: Modality, changed: Sequence[_Candidate]) -> None:
+    async def _write(self, modality: Modality, changed: Sequence[_Candidate]) -> set[str]:
+        """Write what changed; returns the ids that changed by it."""
         fresh = [entry for entry in changed if not entry.keeps_content]
         pictures = [entry.picture for entry in fresh if entry.picture is not None]
-        await self._writer.write(modality, [entry.point(modality) for entry in fresh], pictures)
+        beaten = await self._writer.write(modality, [entry.point(modality) for entry in fresh], pictures)
         await self._writer.update(modality, [entry.point(modality) for entry in changed if entry.keeps_content])
         if modality is Modality.IMAGE:
             await self._writer.release(entry.existing.item.content_hash for entry in fresh if entry.existing)
+        return {entry.id for entry in changed} - beaten
 
 
 def _admit(submission: Submission, content_hash: str) -> _Candidate:
@@ -206,7 +207,7 @@ def _admit(submission: Submission, content_hash: str) -> _Candidate:
     return entry
 
 
-def _result(entry: _Candidate, first: _Candidate, written: set[int]) -> Indexed:
+def _result(entry: _Candidate, first: _Candidate, written: set[str]) -> Indexed:
     """What became of ``entry``; ``first`` is the first of the same id in the request, mostly itself."""
     fault = entry.fault
     if fault is None and first is not entry:
@@ -217,4 +218,5 @@ def _result(entry: _Candidate, first: _Candidate, written: set[int]) -> Indexed:
     if fault is not None:
         known = entry.submission.fault is None or entry.submission.id is not None
         return Indexed(entry.id if known else None, Status.FAILED, fault)
-    return Indexed(entry.id, Status.INDEXED if id(entry) in written else Status.UNCHANGED)
+    changed = first is entry and entry.id in written
+    return Indexed(entry.id, Status.INDEXED if changed else Status.UNCHANGED)

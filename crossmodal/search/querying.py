@@ -14,11 +14,9 @@ from crossmodal.store.base import VectorStore
 from crossmodal.store.filters import Filter
 from crossmodal.telemetry import stage
 
-DIVERSE_POOL = 4
-"""Diverse answers are chosen among this many times the hits asked for."""
-DIVERSE_POOL_LEAST = 50
-DIVERSE_POOL_MOST = 2000
-"""Beyond this many candidates the pool is no larger than what was asked for: their embeddings are all in memory."""
+DIVERSE_POOL = 500
+"""Diverse answers are ordered among this many of the best, whatever the page, so that pages are slices of one order.
+What lies beyond follows by score."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +93,15 @@ class Querying:
         with stage("store"):
             scored = await self._candidates(query, target, window)
         hits = [calibration.hit(query.modality, each) for each in scored]
+        relevant = [
+            (each, hit) for each, hit in zip(scored, hits, strict=True) if hit.relevance >= window.min_relevance
+        ]
         if window.diversity:
-            relevant = {id(hit.item) for hit in hits if hit.relevance >= window.min_relevance}
-            pool = [each for each in scored if id(each.item) in relevant]
-            chosen = diversify(pool, count=window.offset + window.n_results, diversity=window.diversity)
-            hits = [calibration.hit(query.modality, each) for each in chosen[window.offset :]]
-        return Answer([hit for hit in hits if hit.relevance >= window.min_relevance], query.truncated)
+            end = window.offset + window.n_results
+            pool, rest = relevant[:DIVERSE_POOL], relevant[DIVERSE_POOL:]
+            order = diversify([each for each, _ in pool], count=end, diversity=window.diversity)
+            relevant = ([pool[place] for place in order] + rest)[window.offset : end]
+        return Answer([hit for _, hit in relevant], query.truncated)
 
     async def _candidates(self, query: _Query, target: Modality, window: Window) -> Sequence[ScoredItem]:
         diverse = bool(window.diversity)
@@ -108,16 +109,12 @@ class Querying:
         return await self._store.search(
             target,
             query.embedding,
-            limit=_pool(wanted) if diverse else window.n_results,
+            limit=max(wanted, DIVERSE_POOL) if diverse else window.n_results,
             offset=0 if diverse else window.offset,
             where=window.where,
             without_content=query.without_content if target is query.modality else None,
             with_embeddings=diverse,
         )
-
-
-def _pool(wanted: int) -> int:
-    return max(wanted, min(DIVERSE_POOL * wanted, DIVERSE_POOL_MOST), DIVERSE_POOL_LEAST)
 
 
 def _query_of(point: Point) -> _Query:

@@ -13,10 +13,10 @@ def check_text(text: str, *, max_chars: int) -> str:
     """
     if len(text) > max_chars:
         raise TextTooLong(f"the text has {len(text)} characters; at most {max_chars} are allowed")
-    if not text.strip():
-        raise ValidationFailed("the text is empty; say what to look for")
-    if not _encodable(text):
+    if not is_encodable(text):
         raise ValidationFailed("the text holds half of a surrogate pair, which is no character")
+    if not any(character.isprintable() and not character.isspace() for character in text):
+        raise ValidationFailed("the text is empty; say what to look for")
     return text
 
 
@@ -24,7 +24,7 @@ def check_id(item_id: str) -> str:
     """Return ``item_id`` if it can stand in a URL as a path and mean one item. Raises ``ValidationFailed``."""
     if not 1 <= len(item_id) <= MAX_ID_CHARS:
         raise ValidationFailed(f"the id has {len(item_id)} characters; 1 to {MAX_ID_CHARS} are allowed")
-    if not _encodable(item_id) or not item_id.isprintable():
+    if not is_encodable(item_id) or not item_id.isprintable():
         raise ValidationFailed("the id holds characters that cannot be printed")
     parts = item_id.split("/")
     if any(part in {"", ".", ".."} for part in parts) or parts[-1] == "thumbnail":
@@ -33,7 +33,8 @@ def check_id(item_id: str) -> str:
     return item_id
 
 
-def _encodable(text: str) -> bool:
+def is_encodable(text: str) -> bool:
+    """Whether ``text`` has a UTF-8 form; JSON can spell half of a surrogate pair, which has none."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from crossmodal.media import MediaStore
 from crossmodal.records import Modality, Point
@@ -22,15 +23,24 @@ class ItemWriter:
         self._store = store
         self._media = media
         self._gate = Gate()
+        self._one_writer = asyncio.Lock()
 
-    async def write(self, modality: Modality, points: Sequence[Point], pictures: Sequence[Picture]) -> None:
-        """Put the files of ``pictures``, then the points; durable when it returns. Raises ``StoreUnavailable``."""
+    async def write(self, modality: Modality, points: Sequence[Point], pictures: Sequence[Picture]) -> set[str]:
+        """Put the files of ``pictures``, then the points; durable when it returns.
+
+        Returns the ids that somebody else wrote just so in the meantime: those are left as they are. Raises
+        ``StoreUnavailable``.
+        """
         if not points:
-            return
+            return set()
         with stage("store"):
             async with self._gate.shared():
                 await asyncio.gather(*(self._put(picture) for picture in pictures))
-                await self._store.upsert(modality, points)
+                async with self._one_writer:
+                    present = await self._store.fetch(modality, [point.item.id for point in points])
+                    pairs = list(zip(points, present, strict=True))
+                    await self._store.upsert(modality, [point for point, now in pairs if not _is_same(point, now)])
+        return {point.item.id for point, now in pairs if _is_same(point, now)}
 
     async def update(self, modality: Modality, points: Sequence[Point]) -> None:
         """Write items that exist with the same content; one deleted meanwhile stays deleted."""
@@ -71,3 +81,8 @@ class ItemWriter:
 
     async def _put(self, picture: Picture) -> None:
         await self._media.put(picture.content_hash, picture.content, picture.thumbnail)
+
+
+def _is_same(point: Point, now: Point | None) -> bool:
+    """Whether what is stored ``now`` says the same as ``point``, whenever it was written."""
+    return now is not None and replace(point.item, created_at=now.item.created_at) == now.item

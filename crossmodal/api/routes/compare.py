@@ -63,7 +63,7 @@ async def compare(request: Request, rooms: Rooms) -> Json:
         )
         return Json({"similarity": cosines})
     came = ", ".join(sorted(given)) or "none of them"
-    raise ValidationFailed(f"'text' and 'image', or 'texts' and 'images', are needed; {came} came")
+    raise ValidationFailed(f"'text' and 'image', or 'texts' and 'images', are needed; {came} came", loc=("text",))
 
 
 @router.post("/embed/texts", openapi_extra=takes(TextsToEmbed), responses={200: {"model": EmbeddingsAnswer}})

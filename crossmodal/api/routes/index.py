@@ -25,6 +25,7 @@ from crossmodal.api.schemas import (
 from crossmodal.errors import ClientError, ValidationFailed
 from crossmodal.imaging import ImageLimits, picture_bytes
 from crossmodal.search.indexing import Indexed, Status, Submission
+from crossmodal.search.texts import is_encodable
 from crossmodal.store.metadata import check_metadata
 
 router = APIRouter(prefix="/index", tags=["index"])
@@ -117,10 +118,9 @@ def _text(item: Any) -> Submission:
 
 
 def _encode(text: str) -> bytes:
-    try:
-        return text.encode()
-    except UnicodeEncodeError:
-        raise ValidationFailed("the text holds half of a surrogate pair, which is no character") from None
+    if not is_encodable(text):
+        raise ValidationFailed("the text holds half of a surrogate pair, which is no character")
+    return text.encode()
 
 
 def _item(item: Any, model: type[M]) -> M:
@@ -145,15 +145,16 @@ def _answer(results: Sequence[Indexed], place: str) -> Response:
     ]
     if len(faults) < len(results):
         return Json(members)
-    codes = {result.error.code for result in results if result.error}
     problem = ValidationFailed(f"none of the {len(results)} items could be indexed; see 'results'")
-    if len(codes) == 1:
-        problem.code = codes.pop()
+    kinds = {type(result.error) for result in results if result.error}
+    if len(kinds) == 1 and (kind := kinds.pop()).status == problem.status:
+        problem.code = kind.code
     return ProblemResponse(problem, faults=faults, members=members)
 
 
 def _render(result: Indexed) -> dict[str, Any]:
-    rendered: dict[str, Any] = {"id": result.id, "status": result.status.value}
+    known = result.id is not None and is_encodable(result.id)
+    rendered: dict[str, Any] = {"id": result.id if known else None, "status": result.status.value}
     if result.error is not None:
         rendered["error"] = {"code": result.error.code, "detail": result.error.detail}
     return rendered

@@ -78,6 +78,18 @@ async def test_a_multipart_body_that_is_none_is_400_or_lacks_its_file(
     assert (answer.status_code, answer.json()["code"]) in {(400, "malformed_body"), (422, "validation_failed")}
 
 
+@pytest.mark.parametrize("kept", [0.4, 0.9, 0.995])
+async def test_a_multipart_body_that_was_cut_off_is_400(client: httpx.AsyncClient, kept: float) -> None:
+    request = client.build_request("POST", "/index/images", files=upload(picture("red"), picture("blue")))
+    whole = request.read()
+    headers = {"content-type": request.headers["content-type"]}
+    answer = await client.post("/index/images", content=whole[: int(len(whole) * kept)], headers=headers)
+    assert "malformed_body" in problem(answer, 400, "malformed_body")["type"]
+    assert (await client.get("/stats")).json()["images_indexed"] == 0
+    with_epilogue = await client.post("/index/images", content=whole + b"\r\nan epilogue\r\n", headers=headers)
+    assert with_epilogue.json()["indexed"] == 2
+
+
 async def test_a_multipart_body_without_boundary_is_400(client: httpx.AsyncClient) -> None:
     answer = await client.post("/index/images", content=b"x", headers={"content-type": "multipart/form-data"})
     problem(answer, 400, "malformed_body")

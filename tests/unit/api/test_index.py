@@ -1,3 +1,4 @@
+import asyncio
 import json
 from hashlib import sha256
 
@@ -183,3 +184,25 @@ async def test_long_and_broken_texts_fail_alone(client: httpx.AsyncClient) -> No
 )
 async def test_bodies_out_of_shape(client: httpx.AsyncClient, body: object) -> None:
     problem(await client.post("/index/texts", json=body), 422, "validation_failed")
+
+
+async def test_an_id_that_is_no_text_fails_alone(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/index/images", files=upload(RED, BLUE), data={"ids": '["fine", "\\ud800"]'})
+    body = answer.json()
+    assert [each["status"] for each in body["results"]] == ["indexed", "failed"]
+    assert body["results"][1]["id"] is None
+    assert body["results"][1]["error"]["code"] == "validation_failed"
+    alone = await client.post("/index/images", files=upload(BLUE), data={"ids": '["\\ud800"]'})
+    problem(alone, 422, "validation_failed")
+
+
+async def test_formats_that_are_not_read_are_422_when_nothing_else_came(client: httpx.AsyncClient) -> None:
+    body = problem(await client.post("/index/images", files=upload(b"%PDF-1.7")), 422, "validation_failed")
+    assert body["results"][0]["error"]["code"] == "unsupported_media_type"
+
+
+async def test_of_many_at_once_one_indexes_and_the_others_change_nothing(client: httpx.AsyncClient) -> None:
+    answers = await asyncio.gather(*(client.post("/index/images", files=upload(RED)) for _ in range(12)))
+    assert sum(answer.json()["indexed"] for answer in answers) == 1
+    assert sum(answer.json()["unchanged"] for answer in answers) == 11
+    assert (await client.get("/stats")).json()["images_indexed"] == 1

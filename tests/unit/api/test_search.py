@@ -184,3 +184,22 @@ async def test_interactive_queries_are_embedded_once_each(client: httpx.AsyncCli
     seen = len(model.texts_seen)
     await client.post("/search/text-to-image", json={"query": "one query"})
     assert model.texts_seen[seen:] == ["one query"]
+
+
+async def test_diverse_pages_are_slices_of_one_order(client: httpx.AsyncClient) -> None:
+    shades = [picture((250 - 7 * step, 5 * step, 9 * step % 40)) for step in range(20)]
+    await client.post("/index/images", files=upload(*shades))
+    query = {"query": "red", "diversity": 0.6}
+    whole = ids(await client.post("/search/text-to-image", json=query | {"n_results": 20}))
+    pages = [
+        ids(await client.post("/search/text-to-image", json=query | {"n_results": 5, "offset": offset}))
+        for offset in range(0, 20, 5)
+    ]
+    assert [each for page in pages for each in page] == whole
+    assert len(set(whole)) == 20
+
+
+@pytest.mark.parametrize("query", ["\u200b\u200b", "\x00\x01", "\u00ad"])
+async def test_a_query_of_nothing_that_shows_is_empty(client: httpx.AsyncClient, query: str) -> None:
+    answer = await client.post("/search/text-to-image", json={"query": query})
+    assert "is empty" in problem(answer, 422, "validation_failed")["detail"]

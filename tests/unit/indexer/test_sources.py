@@ -69,7 +69,7 @@ def test_missing_folders_and_files_are_said(tmp_path: Path) -> None:
 
 
 def test_plain_texts_are_lines(tmp_path: Path) -> None:
-    sources = scan_texts(write(tmp_path / "t.txt", "one\n\n  \nzwei ü\n"))
+    sources = scan_texts(write(tmp_path / "t.txt", "one\r\n\n  \nzwei ü\n"))
     assert [(source.name, source.load().content) for source in sources] == [
         ("t.txt:1", b"one"),
         ("t.txt:4", "zwei ü".encode()),
@@ -85,6 +85,8 @@ def test_json_lines_carry_ids_and_metadata_and_fail_alone(tmp_path: Path) -> Non
         '{"text": "x", "id": 5}',
         '{"text": "x", "metadata": {"deep": {}}}',
         '"\\ud800"',
+        "{broken",
+        '{"text": ""',
     ]
     submissions = [source.load() for source in scan_texts(write(tmp_path / "t.jsonl", "\n".join(lines)))]
     assert [(each.content, each.id, each.metadata) for each in submissions[:2]] == [

@@ -11,7 +11,7 @@ CANDIDATES = [TWIN, OTHER_TWIN, ODD]
 
 
 def names(diversity: float, count: int = 3) -> list[str]:
-    return [each.item.id for each in diversify(CANDIDATES, count=count, diversity=diversity)]
+    return [CANDIDATES[place].item.id for place in diversify(CANDIDATES, count=count, diversity=diversity)]
 
 
 def test_without_diversity_the_order_is_by_score() -> None:
