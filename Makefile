@@ -20,6 +20,10 @@ export BENTOML_DO_NOT_TRACK := True
 # Idle threads of the model sleep instead of spinning on the cores that decode and answer.
 export OMP_WAIT_POLICY ?= passive
 
+# Idle connections are kept longer than clients and load balancers keep them (5 s would be the default): whoever closes
+# first risks that the other is just sending.
+SERVE = $(BIN)/bentoml serve service:CrossModalSearch --host $(HOST) --port $(PORT) --timeout-keep-alive 75
+
 # Commands run by hand on a machine use the bundled model, which needs no network; a deployed bento, and a plain
 # `bentoml serve`, use the service's own default, ViT-B-32.
 demo serve: export CROSSMODAL_MODEL ?= tiny
@@ -66,12 +70,12 @@ lock: | $(filter .uv/bin/uv,$(UV)) ## write requirements/*.txt anew from require
 demo: install ## serve the bundled model with the sample gallery on PORT (default 3000)
 	@mkdir -p "$(BENTOML_HOME)"
 	@echo "the page, in some seconds: http://$(HOST):$(PORT)/ui/"
-	exec $(BIN)/bentoml serve service:CrossModalSearch --host $(HOST) --port $(PORT)
+	exec $(SERVE)
 
 .PHONY: serve
 serve: install ## serve on PORT (default 3000) what DATA holds
 	@mkdir -p "$(BENTOML_HOME)"
-	exec $(BIN)/bentoml serve service:CrossModalSearch --host $(HOST) --port $(PORT)
+	exec $(SERVE)
 
 .PHONY: bento
 bento: install ## build a bento, the deployable archive

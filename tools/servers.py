@@ -64,6 +64,8 @@ class Server:
                     "127.0.0.1",
                     "--port",
                     str(self.port),
+                    "--timeout-keep-alive",
+                    "75",
                 ],
                 cwd=ROOT,
                 env=environment(folder, **settings),
