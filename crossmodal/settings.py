@@ -66,7 +66,6 @@ class Settings(BaseSettings):
     max_text_chars: int = Field(default=10_000, ge=1, description="one text")
 
     timeout: int = Field(default=60, ge=1, le=3600, description="seconds a request may take")
-    host: str = "127.0.0.1"
 
     @property
     def store_url(self) -> str:

@@ -6,6 +6,7 @@ Everything here is asked of both ways to reach the model: in the API's process, 
 import asyncio
 import json
 import shutil
+import socket
 import statistics
 import time
 from collections import Counter
@@ -19,7 +20,7 @@ import pytest
 from crossmodal.imaging import to_base64
 from tests.e2e.conftest import SAMPLES
 from tests.pictures import encoded, photograph
-from tools.servers import Server, run_indexer
+from tools.servers import Server, free_port, run_indexer
 
 pytestmark = pytest.mark.e2e
 
@@ -194,6 +195,33 @@ def test_what_cannot_work_ends_with_one_line(tmp_path: Path, way: str) -> None:
             httpx.get(hopeless.url + "/readyz")
     finally:
         hopeless.stop()
+
+
+def test_a_store_that_is_away_at_the_start_is_waited_for(tmp_path: Path) -> None:
+    waiting = Server(tmp_path, STORE=f"http://127.0.0.1:{free_port()}")
+    try:
+        deadline = time.monotonic() + 90
+        while '"waiting"' not in waiting.log and time.monotonic() < deadline:
+            time.sleep(0.2)
+        assert '"store_unavailable"' in waiting.log
+        assert httpx.get(waiting.url + "/livez").status_code == 200
+        answer = httpx.get(waiting.url + "/readyz")
+        assert (answer.status_code, answer.headers["content-type"]) == (503, "application/problem+json")
+        assert waiting.process.poll() is None
+    finally:
+        waiting.stop()
+
+
+def test_a_content_type_that_is_no_text_gets_a_whole_answer(server: Server) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+        connection.sendall(
+            b"POST /search/text-to-image HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+            b"Content-Type: application/\xe9\r\nContent-Length: 2\r\n\r\n{}"
+        )
+        received = b"".join(iter(lambda: connection.recv(65536), b""))
+    head, body = received.split(b"\r\n\r\n", 1)
+    assert head.startswith(b"HTTP/1.1 415")
+    assert json.loads(body)["code"] == "unsupported_media_type"
 
 
 def test_bentomls_batcher_is_a_setting_away(server: Server, tmp_path: Path) -> None:
