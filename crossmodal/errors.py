@@ -2,6 +2,8 @@
 
     CrossModalError
     |-- ClientError                    the caller can mend it
+    |   |-- Unauthorized               401 unauthorized            no key came, or one that is not known
+    |   |-- Forbidden                  403 forbidden               the key may not do this
     |   |-- ValidationFailed           422 validation_failed       a field is missing, of a wrong type or out of range
     |   |-- MalformedBody              400 malformed_body          the body cannot be parsed at all
     |   |-- PayloadTooLarge            413 payload_too_large       the body or a file is over its limit
@@ -13,6 +15,7 @@
     |   |-- MethodNotAllowed           405 method_not_allowed      the route exists, the method does not
     |   `-- Conflict                   409 conflict                two states of the same thing do not agree
     |-- Overloaded                     429 overloaded              a bounded queue is full; retry later
+    |   `-- RateLimited                429 rate_limited            the key has used up its share; retry later
     `-- ServerError                    the operator can mend it
         |-- StoreUnavailable           503 store_unavailable       the vector store does not answer
         |-- ModelUnavailable           503 model_unavailable       the model is not loaded or its process is gone
@@ -54,6 +57,22 @@ class ClientError(CrossModalError):
         """The same error, seen from further outside."""
         self.loc = (*loc, *self.loc)
         return self
+
+
+class Unauthorized(ClientError):
+    """No key came, or one that is not known."""
+
+    code = "unauthorized"
+    status = 401
+    title = "A key is needed"
+
+
+class Forbidden(ClientError):
+    """The key is known, but may not do this."""
+
+    code = "forbidden"
+    status = 403
+    title = "The key may not do this"
 
 
 class ValidationFailed(ClientError):
@@ -146,6 +165,13 @@ class Overloaded(CrossModalError):
     def __init__(self, detail: str, *, retry_after: int = 1) -> None:
         super().__init__(detail)
         self.retry_after = retry_after
+
+
+class RateLimited(Overloaded):
+    """The key has used up its share of the service for now."""
+
+    code = "rate_limited"
+    title = "The key's rate is used up"
 
 
 class ServerError(CrossModalError):

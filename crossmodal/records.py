@@ -32,6 +32,18 @@ class Modality(StrEnum):
     TEXT = "text"
 
 
+DEFAULT_TENANT = "default"
+"""The tenant of everybody while no keys are configured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """One tenant's part of the collection of a modality: what every use of a store names, so that none can miss it."""
+
+    tenant: str
+    modality: Modality
+
+
 @dataclass(frozen=True, slots=True)
 class Item:
     """Something indexed. ``content_hash`` is the SHA-256 of its bytes, in hex, and finds its media."""

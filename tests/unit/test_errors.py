@@ -8,6 +8,9 @@ from crossmodal import errors
 from crossmodal.errors import ClientError, CrossModalError, NotFound
 
 CONTRACT = {
+    "unauthorized": 401,
+    "forbidden": 403,
+    "rate_limited": 429,
     "validation_failed": 422,
     "malformed_body": 400,
     "payload_too_large": 413,

@@ -1,0 +1,47 @@
+"""Who is asking: the tenant and the rights of the key that came with a request."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from crossmodal.records import DEFAULT_TENANT
+
+
+class Right(StrEnum):
+    """What a key may do: look and search; add and remove; see the service itself. ADMIN includes the others."""
+
+    READ = "read"
+    WRITE = "write"
+    ADMIN = "admin"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The holder of a key; ``name`` is the key's, for logs. Requests see and change the items of ``tenant`` alone."""
+
+    tenant: str
+    rights: frozenset[Right]
+    name: str
+
+
+ANYBODY = Caller(DEFAULT_TENANT, frozenset(Right), "anybody")
+"""The caller of every request while no keys are configured."""
+
+_IN_SCOPE = "crossmodal.caller"
+
+
+def set_caller(scope: dict[str, object], caller: Caller) -> None:
+    """Note in an ASGI scope who is asking."""
+    scope[_IN_SCOPE] = caller
+
+
+def caller_of(request: Request) -> Caller:
+    """Return who is asking, as the edge has noted it."""
+    caller = request.scope.get(_IN_SCOPE, ANYBODY)
+    return caller if isinstance(caller, Caller) else ANYBODY
+
+
+Who = Annotated[Caller, Depends(caller_of)]
+"""The caller, for routes."""
