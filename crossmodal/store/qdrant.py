@@ -41,7 +41,8 @@ class QdrantDialect:
 
     def keyword(self, path: str, values: list[str]) -> models.Condition:
         """See ``Dialect.keyword``."""
-        return models.FieldCondition(key=path, match=models.MatchAny(any=values))
+        match = models.MatchValue(value=values[0]) if len(values) == 1 else models.MatchAny(any=values)
+        return models.FieldCondition(key=path, match=match)
 
     def number(self, path: str, bounds: Range) -> models.Condition:
         """See ``Dialect.number``."""
@@ -151,7 +152,6 @@ class QdrantStore:
         """See ``VectorStore.search``."""
         client = self._opened()
         wanted = unit(query, self._dim).tolist()
-        restriction = _filter(partition.tenant, where, without_content=without_content)
 
         async def best(n: int) -> list[ScoredItem]:
             response = await call(
@@ -159,7 +159,7 @@ class QdrantStore:
                     self._name(partition.modality),
                     query=wanted,
                     limit=n,
-                    query_filter=restriction,
+                    query_filter=_filter(partition.tenant, where, without_content=without_content),
                     search_params=_SEARCH,
                     with_payload=_WITHOUT_TERMS,
                     with_vectors=with_embeddings,
@@ -275,7 +275,7 @@ def connect(**options: Any) -> AsyncQdrantClient:
 
 
 def _keyword_index(field: str) -> models.KeywordIndexParams:
-    # A tenant's vectors are then kept side by side.
+    # ``is_tenant`` has a server keep each tenant's vectors side by side.
     return models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, is_tenant=field == payload.TENANT or None)
 
 

@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 import crossmodal
 from crossmodal.api.bodies import json_field
-from crossmodal.api.caller import ANYBODY, Caller, Who
+from crossmodal.api.caller import Who
 from crossmodal.api.context import Rooms
 from crossmodal.api.encoding import Json
 from crossmodal.api.rendering import render_item
@@ -58,9 +58,9 @@ async def delete_item(modality: str, item_id: str, rooms: Rooms, who: Who) -> Re
 async def get_thumbnail(item_id: str, request: Request, rooms: Rooms, who: Who) -> Response:
     """A small WebP of a picture."""
     item = await rooms.library.get(who.tenant, Modality.IMAGE, item_id)
-    if (unchanged := _not_modified(request, who, item, "t")) is not None:
+    if (unchanged := _not_modified(request, item, "t")) is not None:
         return unchanged
-    return _picture(request, who, await rooms.library.thumbnail(who.tenant, item), _THUMBNAIL_TYPE, item, "t")
+    return _picture(request, await rooms.library.thumbnail(who.tenant, item), _THUMBNAIL_TYPE, item, "t")
 
 
 @router.head("/images/{item_id:path}", response_class=Response, include_in_schema=False)
@@ -68,10 +68,10 @@ async def get_thumbnail(item_id: str, request: Request, rooms: Rooms, who: Who) 
 async def get_image(item_id: str, request: Request, rooms: Rooms, who: Who) -> Response:
     """A picture as it was indexed."""
     item = await rooms.library.get(who.tenant, Modality.IMAGE, item_id)
-    if (unchanged := _not_modified(request, who, item, "o")) is not None:
+    if (unchanged := _not_modified(request, item, "o")) is not None:
         return unchanged
     content = await rooms.library.original(who.tenant, item)
-    return _picture(request, who, content, media_type(content), item, "o")
+    return _picture(request, content, media_type(content), item, "o")
 
 
 @router.get("/stats", responses={200: {"model": StatsAnswer}})
@@ -87,30 +87,25 @@ def _modality(name: str) -> Modality:
         raise NotFound(f"there is no modality {name[:40]!r}; 'image' and 'text' are known") from None
 
 
-def _headers(who: Caller, item: Item, variant: str) -> dict[str, str]:
+def _headers(item: Item, variant: str) -> dict[str, str]:
     # An id made from the content always means the same bytes; a caller's id may come to mean others.
     by_content = item.id == item.content_hash
-    # What one key may see, no cache that serves others may keep for them.
-    shared = "public" if who == ANYBODY else "private"
-    caching = (
-        f"{shared}, max-age={_A_YEAR}, immutable" if by_content else f"{shared}, max-age={_AN_HOUR}, must-revalidate"
-    )
+    caching = f"public, max-age={_A_YEAR}, immutable" if by_content else f"public, max-age={_AN_HOUR}, must-revalidate"
     return {
         "ETag": f'"{item.content_hash[:32]}-{variant}"',
         "Cache-Control": caching,
-        "Vary": "Authorization",
         # Somebody's upload is shown, never run: no script in it, nothing loaded by it.
         "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox",
         "Cross-Origin-Resource-Policy": "same-origin",
     }
 
 
-def _not_modified(request: Request, who: Caller, item: Item, variant: str) -> Response | None:
-    headers = _headers(who, item, variant)
+def _not_modified(request: Request, item: Item, variant: str) -> Response | None:
+    headers = _headers(item, variant)
     known = {tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")}
     return Response(status_code=304, headers=headers) if known & {headers["ETag"], "*"} else None
 
 
-def _picture(request: Request, who: Caller, content: bytes, kind: str, item: Item, variant: str) -> Response:
-    headers = _headers(who, item, variant) | {"Content-Length": str(len(content))}
+def _picture(request: Request, content: bytes, kind: str, item: Item, variant: str) -> Response:
+    headers = _headers(item, variant) | {"Content-Length": str(len(content))}
     return Response(b"" if request.method == "HEAD" else content, media_type=kind, headers=headers)
