@@ -108,9 +108,9 @@ class MediaStore:
             return self._blobs.size(key) is not None
 
     def _delete(self, tenant: str, content_hash: str) -> None:
-        for kind in (_ORIGINAL, _THUMBNAIL):
+        for key in (_key(tenant, _ORIGINAL, content_hash), _key(tenant, _THUMBNAIL, content_hash)):
             with _storage_errors("deleted"), suppress(FileNotFoundError):  # the inner one acts first
-                self._blobs.delete(_key(tenant, kind, content_hash))
+                self._blobs.delete(key)
 
 
 class _LocalBlobs:

@@ -168,6 +168,28 @@ async def test_the_note_of_the_model_is_plain_json(folder: Path) -> None:
     assert note == {"version": 2, "dim": 8, "fingerprint": "tiny-model:0123"}
 
 
+@pytest.mark.parametrize("version", [1, 3, "2", None])
+async def test_collections_of_another_layout_are_refused(folder: Path, version: object) -> None:
+    await (await opened(folder)).close()
+    note = {"version": version, "dim": SPEC.dim, "fingerprint": SPEC.fingerprint}
+    (folder / "collections.json").write_text(json.dumps(note), encoding="utf-8")
+    with pytest.raises(ConfigurationError, match="none of their items would be found; index into another folder"):
+        await opened(folder)
+
+
+async def test_tenants_are_apart_after_closing_and_opening(folder: Path) -> None:
+    store = await opened(folder)
+    for tenant in ("acme", "globex"):
+        await store.upsert(Partition(tenant, Modality.IMAGE), [point("same", axis(0), {"of": tenant})])
+    await store.close()
+    store = await opened(folder)
+    await store.delete(Partition("acme", Modality.IMAGE), ["same"])
+    assert await store.count(Partition("acme", Modality.IMAGE)) == 0
+    [kept] = (await store.scroll(Partition("globex", Modality.IMAGE), limit=9)).items
+    assert kept.metadata == {"of": "globex"}
+    await store.close()
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b"\xff", b'{"dim": "8", "fingerprint": "x"}', b"null"])
 async def test_an_unreadable_note_is_refused(folder: Path, content: bytes) -> None:
     await (await opened(folder)).close()

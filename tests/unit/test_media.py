@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import os
+import shutil
 import sys
 import textwrap
 import threading
@@ -111,6 +112,52 @@ async def test_only_content_hashes_are_keys(store: MediaStore, key: str) -> None
     ):
         with pytest.raises(ValidationFailed, match="64 lower-case"):
             await call
+
+
+async def test_tenants_are_apart(store: MediaStore) -> None:
+    await store.put(ACME, KEY, ORIGINAL, THUMBNAIL)
+    assert not await store.exists("globex", KEY)
+    with pytest.raises(NotFound):
+        await store.original("globex", KEY)
+    await store.put("globex", KEY, ORIGINAL, THUMBNAIL)
+    await store.delete(ACME, KEY)
+    assert not await store.exists(ACME, KEY)
+    assert await store.original("globex", KEY) == ORIGINAL
+    assert await store.thumbnail("globex", KEY) == THUMBNAIL
+
+
+async def test_a_removed_tenant_may_come_back(tmp_path: Path) -> None:
+    media = MediaStore(str(tmp_path))
+    for tenant in (ACME, "globex"):
+        await media.put(tenant, KEY, ORIGINAL, THUMBNAIL)
+    shutil.rmtree(tmp_path / ACME)
+    assert not await media.exists(ACME, KEY)
+    assert await media.original("globex", KEY) == ORIGINAL
+    await media.put(ACME, KEY, ORIGINAL, THUMBNAIL)
+    assert await media.original(ACME, KEY) == ORIGINAL
+    media.close()
+
+
+@pytest.mark.parametrize(
+    "tenant",
+    ["", ".", "..", "../acme", "a/b", "/etc", ".incoming", "Acme", "-a", "_a", "a\n", "a b", "a\x00", "é", "a" * 65],
+)
+async def test_only_names_of_tenants_are_folders(store: MediaStore, tenant: str) -> None:
+    for call in (
+        store.original(tenant, KEY),
+        store.thumbnail(tenant, KEY),
+        store.exists(tenant, KEY),
+        store.delete(tenant, KEY),
+        store.put(tenant, KEY, b"", b""),
+    ):
+        with pytest.raises(ValueError, match="a tenant's name is"):
+            await call
+
+
+@pytest.mark.parametrize("tenant", ["a", "0", "a-b_c", "incoming", "original", "a" * 64])
+async def test_tenants_may_be_called(store: MediaStore, tenant: str) -> None:
+    await store.put(tenant, KEY, ORIGINAL, THUMBNAIL)
+    assert await store.original(tenant, KEY) == ORIGINAL
 
 
 async def test_places_on_a_folder(tmp_path: Path) -> None:

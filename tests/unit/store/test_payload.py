@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crossmodal.errors import ValidationFailed
+from crossmodal.errors import StoreUnavailable, ValidationFailed
 from crossmodal.records import Item, MetadataValue, Modality, Partition, Scalar, ScoredItem
 from crossmodal.store import payload
 from crossmodal.store.cursor import decode_cursor, encode_cursor
@@ -44,6 +44,28 @@ def test_layout() -> None:
 
 def test_point_ids_do_not_change_between_versions() -> None:
     assert payload.point_id("acme", "one") == "bf47dd3e-afd2-5218-8304-8b496b6c8da9"
+
+
+@settings(deadline=None)  # the machine may be busy
+@given(st.tuples(st.text(), st.text()), st.tuples(st.text(), st.text()))
+def test_two_pairs_of_tenant_and_id_have_two_points(left: tuple[str, str], right: tuple[str, str]) -> None:
+    assert (payload.point_id(*left) == payload.point_id(*right)) is (left == right)
+
+
+@settings(deadline=None)  # the machine may be busy
+@given(st.text(max_size=6), st.integers(0, 6), st.integers(0, 6))
+def test_where_tenant_ends_and_id_begins_tells_points_apart(joined: str, one: int, other: int) -> None:
+    left, right = (joined[:one], joined[one:]), (joined[:other], joined[other:])
+    assert (payload.point_id(*left) == payload.point_id(*right)) is (left == right)
+
+
+def test_another_tenants_payload_is_no_answer() -> None:
+    written = payload.to_payload("globex", item("one"))
+    assert not payload.is_of(written, TEXTS)
+    with pytest.raises(StoreUnavailable, match="not asked for"):
+        payload.from_payload(written, TEXTS)
+    del written["tenant"]
+    assert not payload.is_of(written, TEXTS)
 
 
 def test_an_id_that_is_no_text_is_refused() -> None:
@@ -87,8 +109,9 @@ def test_cursors_come_back() -> None:
     cursor = encode_cursor(IMAGES, start)
     assert len(cursor) == 28
     assert decode_cursor(IMAGES, cursor) == start
-    with pytest.raises(ValidationFailed):
-        decode_cursor(TEXTS, cursor)
+    for other in (TEXTS, Partition("globex", Modality.IMAGE), Partition("", Modality.IMAGE)):
+        with pytest.raises(ValidationFailed):
+            decode_cursor(other, cursor)
 
 
 @settings(deadline=None)  # the machine may be busy

@@ -297,6 +297,42 @@ async def test_names_and_settings_of_the_collections(server: FakeServer, store: 
     await client.close()
 
 
+async def test_the_tenant_is_indexed_as_such(server: FakeServer, store: QdrantStore) -> None:
+    keyword = {"type": "keyword"}
+    for name in ("crossmodal_images", "crossmodal_texts"):
+        made = {field: schema for collection, field, schema in server.indexes if collection == name}
+        assert made == {"tenant": keyword | {"is_tenant": True}, "content_hash": keyword, "terms": keyword}
+    await store.ping()
+
+
+async def test_a_collection_that_lacks_an_index_gets_it_when_it_is_opened(server: FakeServer) -> None:
+    client = server.connect()
+    vectors = models.VectorParams(size=8, distance=models.Distance.COSINE)
+    note = {"layout": 2, "dim": SPEC.dim, "fingerprint": SPEC.fingerprint}
+    for name in ("mine_images", "mine_texts"):
+        await client.create_collection(name, vectors, metadata=note)
+    info = (await client.get_collection("mine_images")).model_dump(mode="json")
+    indexed = {"data_type": "keyword", "points": 0}
+    info["payload_schema"] = {"terms": indexed, "content_hash": indexed}
+    there = answer(200, json={"result": {"exists": True}, "status": "ok", "time": 0.0})
+    server.faults.extend([there, answer(200, json={"result": info, "status": "ok", "time": 0.0})])
+    store = QdrantStore(server.connect, prefix="mine")
+    await store.open(SPEC)
+    assert [field for name, field, _ in server.indexes if name == "mine_images"] == ["tenant"]
+    await store.close()
+    await client.close()
+
+
+@pytest.mark.parametrize("layout", [{}, {"layout": 1}, {"layout": 3}])
+async def test_collections_of_another_layout_are_refused(layout: dict[str, int]) -> None:
+    client = AsyncQdrantClient(":memory:")
+    vectors = models.VectorParams(size=8, distance=models.Distance.COSINE)
+    note = {"dim": SPEC.dim, "fingerprint": SPEC.fingerprint} | layout
+    await client.create_collection("mine_images", vectors, metadata=note)
+    with pytest.raises(ConfigurationError, match="none of their items would be found; index into another server"):
+        await QdrantStore(lambda: client, prefix="mine").open(SPEC)
+
+
 @pytest.mark.parametrize(
     ("url", "options"),
     [
