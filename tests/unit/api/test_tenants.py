@@ -197,6 +197,10 @@ async def test_a_shared_picture_stays_with_whoever_keeps_it(
     assert (await globex.get("/images/x")).content == RED
     assert (await globex.get("/images/x/thumbnail")).status_code == 200
     assert {owner for owner, _ in kept(settings)} == {"globex"}
+    # Within the tenant a file goes with the last item that needs it.
+    await globex.post("/index/images", files=upload(RED), data={"ids": '["y"]'})
+    await globex.delete("/items/image/y")
+    assert (await globex.get("/images/x")).content == RED
     # Another picture under the id lets the old one's file go, in this tenant alone.
     await acme.post("/index/images", files=upload(RED), data={"ids": '["x"]'})
     await globex.post("/index/images", files=upload(picture("blue")), data={"ids": '["x"]'})
