@@ -1,13 +1,15 @@
-"""Named fakes: stand-ins for the model in tests that are not about the model."""
+"""Named fakes: stand-ins for the model in tests that are not about the model, and a store with a planted fault."""
 
 import threading
 from collections.abc import Sequence
 from hashlib import sha256
+from typing import Any
 
 import numpy as np
 
 from crossmodal.clip.base import ModelInfo, TextEmbeddings
-from crossmodal.records import Embeddings, Pixels, Preprocessing
+from crossmodal.records import Embeddings, Partition, Pixels, Point, Preprocessing
+from crossmodal.store.exact import ExactStore
 
 COLOURS = {"red": (255, 0, 0), "green": (0, 160, 0), "blue": (0, 0, 255), "white": (255, 255, 255), "black": (0, 0, 0)}
 CONTEXT = 12
@@ -90,3 +92,17 @@ def _meaning(words: Sequence[str]) -> Embeddings:
 
 def _unit(vector: Embeddings) -> Embeddings:
     return (vector / np.linalg.norm(vector)).astype(np.float32)
+
+
+class ForgetfulStore(ExactStore):
+    """A store with one fault: it drops the tenant, so every use is of what all tenants hold."""
+
+    async def upsert(self, partition: Partition, points: Sequence[Point]) -> None:
+        await super().upsert(self._everybody(partition), points)
+
+    def _open(self, partition: Partition) -> Any:
+        return super()._open(self._everybody(partition))
+
+    @staticmethod
+    def _everybody(partition: Partition) -> Partition:
+        return Partition("everybody", partition.modality)
