@@ -11,7 +11,7 @@ import pytest
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from crossmodal.api import EdgeMiddleware, create_app
+from crossmodal.api import EdgeMiddleware, Traffic, TrafficLimits, create_app
 from crossmodal.api.caller import Caller, Right, set_caller
 from crossmodal.media import MediaStore
 from crossmodal.search.indexing import Indexing
@@ -44,7 +44,7 @@ class AsCaller:
 
 @asynccontextmanager
 async def client_of(app: FastAPI, tenant: str) -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(EdgeMiddleware(AsCaller(app, tenant), max_body_bytes=MAX_BODY))
+    transport = httpx.ASGITransport(EdgeMiddleware(AsCaller(app, tenant), traffic=Traffic(TrafficLimits(body=MAX_BODY))))
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
         yield client
 
