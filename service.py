@@ -233,11 +233,13 @@ class CrossModalSearch:
         with _fatal_if_misconfigured():
             encoder = await self._make_encoder()
             self._container = app.state.container = build_container(settings, encoder)
+        said = ""
         while not self._started:
             try:
                 await self._open(self._container)
             except CrossModalError as error:
-                log.warning("waiting", code=error.code, detail=error.detail, cause=repr(error.__cause__))
+                if said != (said := error.detail):
+                    log.warning("waiting", code=error.code, detail=error.detail, cause=repr(error.__cause__))
                 await asyncio.sleep(_RETRY_SECONDS)
             except Exception:
                 log.exception("opening failed")

@@ -20,6 +20,7 @@ from typing import Any, Protocol, TypeVar
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
+from crossmodal.disk import MIN_FREE, require_room
 from crossmodal.errors import ConfigurationError, CrossModalError, NotFound, StoreUnavailable, ValidationFailed
 from crossmodal.records import is_tenant_name
 
@@ -53,8 +54,9 @@ class MediaStore:
     or written, or the package of the protocol is missing.
     """
 
-    def __init__(self, url: str, *, threads: int = 8) -> None:
-        self._blobs = _open(url)
+    def __init__(self, url: str, *, threads: int = 8, min_free: int = MIN_FREE) -> None:
+        """On a local folder ``min_free`` bytes must be free on its disk for a picture to be kept."""
+        self._blobs = _open(url, min_free)
         self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="media")
 
     async def put(self, tenant: str, content_hash: str, original: bytes, thumbnail: bytes) -> None:
@@ -116,8 +118,9 @@ class MediaStore:
 class _LocalBlobs:
     """A folder of this machine: every write is atomic, and on the disk when it returns."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, min_free: int) -> None:
         self._root = root
+        self._min_free = min_free
         self._incoming = root / _INCOMING
         self._incoming.mkdir(parents=True, exist_ok=True)
         self._check_writable()
@@ -135,6 +138,7 @@ class _LocalBlobs:
     def write(self, key: str, content: bytes) -> None:
         path = self._root / key
         if self.size(key) != len(content):
+            require_room(self._root, self._min_free)
             self._make_folders(path.parent)
             temporary = self._incoming / uuid.uuid4().hex
             try:
@@ -199,7 +203,7 @@ class _ObjectBlobs:
         return f"{self._root}/{key}"
 
 
-def _open(url: str) -> _Blobs:
+def _open(url: str, min_free: int) -> _Blobs:
     try:
         filesystem, root = url_to_fs(url)
     except ImportError as error:
@@ -209,7 +213,7 @@ def _open(url: str) -> _Blobs:
     if not isinstance(filesystem, LocalFileSystem):
         return _ObjectBlobs(filesystem, root)
     try:
-        return _LocalBlobs(Path(root))
+        return _LocalBlobs(Path(root), min_free)
     except OSError as error:
         raise ConfigurationError(
             f"The folder of media, {root}, cannot be made or written: {error.strerror}."

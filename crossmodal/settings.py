@@ -7,6 +7,7 @@ from typing import Annotated, Self
 from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from crossmodal.disk import MIN_FREE
 from crossmodal.errors import ConfigurationError
 
 MIB = 1024 * 1024
@@ -46,6 +47,10 @@ class Settings(BaseSettings):
     )
     store_api_key: SecretStr | None = Field(default=None, description="key of the Qdrant server")
     media: str = Field(default="", description="folder (default DATA/media), s3://BUCKET/PREFIX or gs://BUCKET/PREFIX")
+
+    min_free_bytes: int = Field(
+        default=MIN_FREE, ge=0, description="free on the disks of store and media, below which nothing is written"
+    )
 
     samples: Path | None = Field(default=None, description="a gallery to index before the first start is ready")
 

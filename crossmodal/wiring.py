@@ -39,6 +39,7 @@ class Container:
     querying: Querying
     comparing: Comparing
     library: Library
+    media: MediaStore
     opened: bool = False
 
     async def open(self) -> None:
@@ -76,6 +77,7 @@ class Container:
         await self.encoder.close()
         self.pictures.close()
         await self.store.close()
+        self.media.close()
 
 
 def build_model(settings: Settings) -> ClipModel:
@@ -106,7 +108,7 @@ def build_store(settings: Settings) -> VectorStore:
     if scheme == "edge":
         from crossmodal.store.edge import EdgeStore
 
-        return EdgeStore(url.removeprefix("edge:"))
+        return EdgeStore(url.removeprefix("edge:"), min_free=settings.min_free_bytes)
     if scheme == "memory":
         from crossmodal.store.exact import ExactStore
 
@@ -124,7 +126,7 @@ def build_store(settings: Settings) -> VectorStore:
 def build_container(settings: Settings, encoder: Encoder) -> Container:
     """Join store, media and use cases around an encoder."""
     store = build_store(settings)
-    media = MediaStore(settings.media_url)
+    media = MediaStore(settings.media_url, min_free=settings.min_free_bytes)
     limits = ImageLimits(
         max_bytes=settings.max_image_bytes,
         max_pixels=settings.max_image_pixels,
@@ -142,4 +144,5 @@ def build_container(settings: Settings, encoder: Encoder) -> Container:
         querying=Querying(encoder, store, pictures, max_text_chars=chars),
         comparing=Comparing(encoder, pictures, max_text_chars=chars),
         library=Library(encoder, store, media, writer),
+        media=media,
     )

@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from crossmodal.disk import MIN_FREE
 from crossmodal.errors import ConfigurationError, StoreUnavailable
 from crossmodal.records import DEFAULT_TENANT, Embedding, Modality, Partition, Point, ScoredItem
 from crossmodal.store.base import CollectionSpec, Page
@@ -34,14 +35,18 @@ T = TypeVar("T")
 PIECE = 128
 """Points written in one piece: about 7 ms at 512 dimensions."""
 
+_EIGHT = 8
+
 
 class EdgeStore:
     """A ``VectorStore`` in the folder ``path``, which one process at a time may have open."""
 
     name = "edge"
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, min_free: int = MIN_FREE) -> None:
+        """``min_free`` bytes must be free on its disk for anything to be written, an eighth of them to open or delete."""
         self._folder = StoreFolder(Path(path))
+        self._min_free = min_free
         self._collections: dict[Modality, EdgeCollection] = {}
         self._spec: CollectionSpec | None = None
         self._worker: ThreadPoolExecutor | None = None
@@ -69,7 +74,8 @@ class EdgeStore:
         items, embeddings = [point.item for point in points], unit_rows(points, partition.modality, dim)
         for start in range(0, len(items), PIECE):
             piece = slice(start, start + PIECE)
-            await self._call(partial(collection.write, partition, items[piece], embeddings[piece]))
+            write = partial(collection.write, partition, items[piece], embeddings[piece])
+            await self._call(partial(self._with_room, self._min_free, write))
         await self._call(collection.sync, self._syncer)
 
     async def fetch(
@@ -82,7 +88,7 @@ class EdgeStore:
     async def delete(self, partition: Partition, ids: Sequence[str]) -> None:
         """See ``VectorStore.delete``."""
         collection, _ = self._collection(partition)
-        await self._call(partial(collection.delete, partition, ids))
+        await self._call(partial(self._with_room, self._min_free // _EIGHT, partial(collection.delete, partition, ids)))
         await self._call(collection.sync, self._syncer)
 
     async def search(
@@ -139,8 +145,13 @@ class EdgeStore:
         worker.shutdown()
         syncer.shutdown()
 
+    def _with_room(self, least: int, write: Callable[[], None]) -> None:
+        self._folder.require_room(least)
+        write()
+
     def _open(self, spec: CollectionSpec) -> None:
         self._folder.acquire()
+        self._folder.require_room(self._min_free // _EIGHT)
         self._folder.require(spec)
         with in_engine(ConfigurationError):
             for modality in Modality:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
+from crossmodal.disk import require_room
 from crossmodal.errors import ConfigurationError
 from crossmodal.records import Modality
 from crossmodal.store.base import CollectionSpec
@@ -55,6 +56,10 @@ class StoreFolder:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+    def require_room(self, least: int) -> None:
+        """Raise ``StoreUnavailable`` unless ``least`` bytes are free on the folder's disk."""
+        require_room(self._path, least)
 
     def require(self, spec: CollectionSpec) -> None:
         """Check that the collections belong to ``spec``, or note that they will. Raises ``FingerprintMismatch``."""

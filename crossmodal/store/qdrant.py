@@ -4,9 +4,9 @@ Writes wait until they are applied, so a later search finds them. Faults that ma
 Up to a server's own threshold searches are exact; above it they use its graph, with recall as the server is set up.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -16,13 +16,16 @@ from crossmodal.errors import ConfigurationError, ServerError, StoreUnavailable
 from crossmodal.records import Embedding, Modality, Partition, Point, ScoredItem
 from crossmodal.store import payload
 from crossmodal.store.base import CollectionSpec, Page
+from crossmodal.store.breaker import Breaker
 from crossmodal.store.conditions import restrict
 from crossmodal.store.cursor import decode_cursor, encode_cursor
 from crossmodal.store.filters import Filter, Range
 from crossmodal.store.fingerprint import require_layout, require_same
-from crossmodal.store.qdrant_faults import call, mapped
+from crossmodal.store.qdrant_faults import call, is_silence, mapped
 from crossmodal.store.ranking import check_window, stable_page
 from crossmodal.store.vectors import cosine, unit, unit_rows
+
+T = TypeVar("T")
 
 PIECE = 128
 """Points sent in one request: 2 MB or so, far below the 32 MB a server takes."""
@@ -78,6 +81,7 @@ class QdrantStore:
         self._connect = server if callable(server) else partial(connect, **parse_url(server), api_key=api_key)
         self._prefix = prefix
         self._client: AsyncQdrantClient | None = None
+        self._breaker = Breaker(self.ping, is_silence)
         self._dim = 0
         self._numbers: dict[Modality, payload.NumberIndexes] = {}
 
@@ -111,7 +115,7 @@ class QdrantStore:
         await self._index_numbers(partition.modality, points)
         for start in range(0, len(structs), PIECE):
             piece = structs[start : start + PIECE]
-            _require_applied(await call(partial(client.upsert, self._name(partition.modality), piece, wait=True)))
+            _require_applied(await self._call(partial(client.upsert, self._name(partition.modality), piece, wait=True)))
 
     async def fetch(
         self, partition: Partition, ids: Sequence[str], *, with_embeddings: bool = False
@@ -119,7 +123,7 @@ class QdrantStore:
         """See ``VectorStore.fetch``."""
         client = self._opened()
         keys = [payload.point_id(partition.tenant, item_id) for item_id in ids]
-        records = await call(
+        records = await self._call(
             lambda: client.retrieve(
                 self._name(partition.modality), keys, with_payload=_WITHOUT_TERMS, with_vectors=with_embeddings
             )
@@ -136,7 +140,9 @@ class QdrantStore:
         client = self._opened()
         selector = models.PointIdsList(points=[payload.point_id(partition.tenant, item_id) for item_id in ids])
         if ids:
-            _require_applied(await call(lambda: client.delete(self._name(partition.modality), selector, wait=True)))
+            _require_applied(
+                await self._call(lambda: client.delete(self._name(partition.modality), selector, wait=True))
+            )
 
     async def search(
         self,
@@ -154,7 +160,7 @@ class QdrantStore:
         wanted = unit(query, self._dim).tolist()
 
         async def best(n: int) -> list[ScoredItem]:
-            response = await call(
+            response = await self._call(
                 lambda: client.query_points(
                     self._name(partition.modality),
                     query=wanted,
@@ -183,7 +189,7 @@ class QdrantStore:
         check_window(limit, 0)
         client = self._opened()
         start = None if cursor is None else decode_cursor(partition, cursor)
-        records, following = await call(
+        records, following = await self._call(
             lambda: client.scroll(
                 self._name(partition.modality),
                 _filter(partition.tenant, where),
@@ -199,7 +205,7 @@ class QdrantStore:
         """See ``VectorStore.count``."""
         client = self._opened()
         restriction = _filter(partition.tenant, where, content_hash=content_hash)
-        return (await call(lambda: client.count(self._name(partition.modality), restriction, exact=True))).count
+        return (await self._call(lambda: client.count(self._name(partition.modality), restriction, exact=True))).count
 
     async def ping(self) -> None:
         """See ``VectorStore.ping``; one attempt, and the collections must be there."""
@@ -211,9 +217,13 @@ class QdrantStore:
     async def close(self) -> None:
         """See ``VectorStore.close``."""
         client, self._client = self._client, None
+        await self._breaker.close()
         if client is not None:
             with mapped():
                 await client.close()
+
+    async def _call(self, work: Callable[[], Awaitable[T]]) -> T:
+        return await self._breaker.run(lambda: call(work))
 
     def _name(self, modality: Modality) -> str:
         return f"{self._prefix}_{modality}s"

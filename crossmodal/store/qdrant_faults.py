@@ -140,6 +140,16 @@ def passes(error: Exception) -> bool:
     return False
 
 
+def is_silence(error: StoreUnavailable) -> bool:
+    """Whether the store was not heard at all, rather than heard to refuse."""
+    match error.__cause__:
+        case ResponseHandlingException(source=httpx.TransportError()) | TimeoutError() | ConnectionError():
+            return True
+        case grpc.RpcError() as cause:
+            return _code(cause) in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}
+    return False
+
+
 def _wait_s(error: Exception, attempt: int) -> float:
     doubled: float = FIRST_WAIT_S * 2**attempt
     return max(doubled, error.retry_after_s) if isinstance(error, ResourceExhaustedResponse) else doubled

@@ -44,7 +44,9 @@ class AsCaller:
 
 @asynccontextmanager
 async def client_of(app: FastAPI, tenant: str) -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(EdgeMiddleware(AsCaller(app, tenant), traffic=Traffic(TrafficLimits(body=MAX_BODY))))
+    transport = httpx.ASGITransport(
+        EdgeMiddleware(AsCaller(app, tenant), traffic=Traffic(TrafficLimits(body=MAX_BODY)))
+    )
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
         yield client
 
