@@ -18,6 +18,9 @@ import numpy as np
 import pytest
 
 from crossmodal.imaging import to_base64
+from crossmodal.records import DEFAULT_TENANT, Modality, Partition
+from crossmodal.store.base import CollectionSpec
+from crossmodal.store.edge import EdgeStore
 from tests.e2e.conftest import SAMPLES
 from tests.pictures import encoded, photograph
 from tools.servers import Server, free_port, run_indexer
@@ -181,6 +184,19 @@ def test_a_second_owner_of_the_store_is_told_so(server: Server, tmp_path: Path) 
     assert outcome.returncode == 2
     assert outcome.stderr.strip().splitlines()[-1].startswith("indexer: ")
     assert "Traceback" not in outcome.stderr
+
+
+async def test_the_indexer_fills_the_tenant_it_is_told(tmp_path: Path) -> None:
+    for tenant, texts in (("acme", ["a text", "another text"]), ("globex", ["a text"])):
+        (tmp_path / "texts.txt").write_text("\n".join(texts))
+        outcome = run_indexer(tmp_path, "texts", str(tmp_path / "texts.txt"), "--tenant", tenant)
+        assert (outcome.returncode, outcome.stdout.strip()) == (0, f"indexed {len(texts)}, unchanged 0, failed 0")
+    note = json.loads((tmp_path / "data" / "store" / "collections.json").read_text())
+    store = EdgeStore(tmp_path / "data" / "store")
+    await store.open(CollectionSpec(note["dim"], note["fingerprint"]))
+    tenants = ("acme", "globex", DEFAULT_TENANT)
+    assert [await store.count(Partition(tenant, Modality.TEXT)) for tenant in tenants] == [2, 1, 0]
+    await store.close()
 
 
 @pytest.mark.parametrize("way", ["local", "service"])
