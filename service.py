@@ -71,7 +71,8 @@ def _fatal_if_misconfigured() -> Iterator[None]:
     try:
         yield
     except (ConfigurationError, FingerprintMismatch) as error:
-        log.critical("cannot start", code=error.code, detail=error.detail)
+        cause = {} if error.__cause__ is None else {"cause": repr(error.__cause__)}
+        log.critical("cannot start", code=error.code, detail=error.detail, **cause)
         supervision.end_server(_PARENT)
 
 

@@ -12,12 +12,18 @@ from crossmodal.errors import StoreUnavailable
 MIB = 2**20
 MIN_FREE = 128 * MIB
 """Bytes that must be free for a write: several times what one piece of a write can take."""
+_BLOCK = 512  # what st_blocks counts, whatever the file system's own blocks (POSIX sys/stat.h)
 
 
 def free_bytes(folder: Path) -> int:
     """Bytes free for this user on the file system of ``folder``. Raises ``OSError`` if it is gone."""
     found = os.statvfs(folder)
     return found.f_bavail * found.f_frsize
+
+
+def used_bytes(folder: Path) -> int:
+    """Bytes that the files in ``folder`` really take on the disk; less than their sizes where they are sparse."""
+    return sum(path.stat().st_blocks * _BLOCK for path in folder.rglob("*") if path.is_file())
 
 
 def require_room(folder: Path, least: int) -> None:

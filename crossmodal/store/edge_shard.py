@@ -77,16 +77,18 @@ class EdgeCollection:
         shard.flush()
         shard.close()
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, compact: bool = True) -> None:
+        """Open it; ``compact`` gives back the room of deleted items, for which it writes the others once more."""
         self._log = Path(path) / "wal"
         self._unflushed = 0
         self._shard = engine.EdgeShard.load(path)
         for name in payload.KEYWORD_FIELDS:
             self._index(name, engine.PayloadSchemaType.Keyword)
         self._numbers = payload.NumberIndexes(self._shard.info().payload_schema)
-        # Gives back the room of deleted items, which would grow for ever. It blocks, 0.3 s for 10,000 items of 512
-        # dimensions, which only start-up may, and returns at once if few were deleted.
-        self._shard.optimize()
+        if compact:
+            # Otherwise the room of deleted items would grow for ever. It blocks, 0.3 s for 10,000 items of 512
+            # dimensions, which only start-up may, and returns at once if few were deleted.
+            self._shard.optimize()
 
     def write(self, partition: Partition, items: Sequence[Item], embeddings: Embeddings) -> None:
         """Insert or replace; durable after ``sync``."""
