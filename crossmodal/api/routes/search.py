@@ -19,7 +19,6 @@ from crossmodal.api.schemas import (
     TextSearchAnswer,
 )
 from crossmodal.errors import ValidationFailed
-from crossmodal.imaging import picture_bytes
 from crossmodal.records import Modality
 from crossmodal.search.querying import Answer
 from crossmodal.wiring import Container
@@ -80,7 +79,7 @@ async def _by_picture(request: Request, rooms: Container, target: Modality) -> J
     if asked.id is not None:
         return await _render(rooms, await rooms.querying.by_item(Modality.IMAGE, asked.id, target, window))
     with at("image"):
-        content = picture_bytes(asked.image or "", rooms.pictures.limits)
+        content = await rooms.pictures.bytes_of(asked.image or "")
         return await _render(rooms, await rooms.querying.by_picture(content, target, window))
 
 
