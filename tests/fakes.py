@@ -1,12 +1,14 @@
-"""Named fakes: stand-ins for the model in tests that are not about the model."""
+"""Named fakes: stand-ins for the model and for name servers in tests that are not about them."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
+from ipaddress import ip_address
 
 import numpy as np
 
 from crossmodal.clip.base import ModelInfo, TextEmbeddings
+from crossmodal.fetching.addresses import Address
 from crossmodal.records import Embeddings, Pixels, Preprocessing
 
 COLOURS = {"red": (255, 0, 0), "green": (0, 160, 0), "blue": (0, 0, 255), "white": (255, 255, 255), "black": (0, 0, 0)}
@@ -90,3 +92,24 @@ def _meaning(words: Sequence[str]) -> Embeddings:
 
 def _unit(vector: Embeddings) -> Embeddings:
     return (vector / np.linalg.norm(vector)).astype(np.float32)
+
+
+class FakeResolver:
+    """A name server whose answers are given: for each name a list of answers, one per question, the last one for ever.
+
+    ``asked`` lists the questions.
+    """
+
+    def __init__(self, answers: Mapping[str, Sequence[Sequence[str]]]) -> None:
+        self._answers = {name: list(each) for name, each in answers.items()}
+        self.asked: list[str] = []
+        self.closed = False
+
+    async def resolve(self, host: str) -> Sequence[Address]:
+        self.asked.append(host)
+        left = self._answers.get(host, [[]])
+        answer = left.pop(0) if len(left) > 1 else left[0]
+        return [ip_address(each) for each in answer]
+
+    def close(self) -> None:
+        self.closed = True
