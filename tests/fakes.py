@@ -1,5 +1,6 @@
 """Named fakes: stand-ins for the model and for name servers in tests that are not about them."""
 
+import asyncio
 import threading
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
@@ -8,6 +9,8 @@ from ipaddress import ip_address
 import numpy as np
 
 from crossmodal.clip.base import ModelInfo, TextEmbeddings
+from crossmodal.errors import ValidationFailed
+from crossmodal.fetching import Spend
 from crossmodal.fetching.addresses import Address
 from crossmodal.records import Embeddings, Pixels, Preprocessing
 
@@ -110,6 +113,40 @@ class FakeResolver:
         left = self._answers.get(host, [[]])
         answer = left.pop(0) if len(left) > 1 else left[0]
         return [ip_address(each) for each in answer]
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class FakeFetcher:
+    """A web of given pages; a URL that is not among them cannot be fetched.
+
+    ``release`` lets fetches come to an end; ``entered`` can be acquired once for each that began.
+    """
+
+    def __init__(self, pages: Mapping[str, bytes]) -> None:
+        self.pages = dict(pages)
+        self.asked: list[str] = []
+        self.running = 0
+        self.most_running = 0
+        self.release = asyncio.Event()
+        self.release.set()
+        self.entered = asyncio.Semaphore(0)
+        self.closed = False
+
+    async def fetch(self, url: str, spend: Spend) -> bytes:
+        self.asked.append(url)
+        self.running += 1
+        self.most_running = max(self.running, self.most_running)
+        self.entered.release()
+        try:
+            await self.release.wait()
+        finally:
+            self.running -= 1
+        if url not in self.pages:
+            raise ValidationFailed("cannot be fetched")
+        spend(len(self.pages[url]))
+        return self.pages[url]
 
     def close(self) -> None:
         self.closed = True

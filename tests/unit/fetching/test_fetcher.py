@@ -52,9 +52,7 @@ async def test_only_what_is_needed_is_sent(build: Build, site: WebServer) -> Non
     assert "Accept-Encoding: identity" in headers
 
 
-async def test_an_address_is_asked_without_a_name_server(
-    build: Build, site: WebServer, resolver: FakeResolver
-) -> None:
+async def test_an_address_is_asked_without_a_name_server(build: Build, site: WebServer, resolver: FakeResolver) -> None:
     site.answers = {"/x.png": ok(b"1")}
     assert await build().fetch(at(site, host=PUBLIC), free) == b"1"
     assert resolver.asked == []
@@ -150,7 +148,12 @@ async def test_a_stream_without_end_is_left_at_the_limit(build: Build, site: Web
 
 @pytest.mark.parametrize(
     "start",
-    [b"", b"HTTP/1.1 200 OK\r\nX-Drip: ", b"HTTP/1.1 200 OK\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n"],
+    [
+        b"",
+        b"HTTP/1.1 200 OK\r\nX-Drip: ",
+        b"HTTP/1.1 200 OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n",
+    ],
 )
 async def test_a_dripping_server_ends_at_the_time_cap(build: Build, site: WebServer, start: bytes) -> None:
     gone = asyncio.Event()

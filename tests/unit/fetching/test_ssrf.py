@@ -110,7 +110,9 @@ async def test_a_name_that_changes_its_address_between_redirects(
     assert (site.connections, trap.connections) == (1, 0)
 
 
-@pytest.mark.parametrize("answer", [[PUBLIC, "127.0.0.1"], ["127.0.0.1", PUBLIC], [PUBLIC, "::1"], [PUBLIC, "10.0.0.1"]])
+@pytest.mark.parametrize(
+    "answer", [[PUBLIC, "127.0.0.1"], ["127.0.0.1", PUBLIC], [PUBLIC, "::1"], [PUBLIC, "10.0.0.1"]]
+)
 async def test_one_bad_address_refuses_a_name(
     build: Build, site: WebServer, trap: WebServer, answer: list[str]
 ) -> None:
