@@ -36,6 +36,7 @@ class WebServer:
         self._servers: list[asyncio.Server] = []
         self._port = 0
         self._serving: set[asyncio.Task[None]] = set()
+        self._faults: list[BaseException] = []
 
     @property
     def port(self) -> int:
@@ -60,12 +61,18 @@ class WebServer:
         await asyncio.gather(*self._serving, return_exceptions=True)
         for server in self._servers:
             await server.wait_closed()
+        assert self._faults == [], "an answer of the test itself is at fault"
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         task = asyncio.ensure_future(self._serve(reader, writer))
         self._serving.add(task)
-        task.add_done_callback(self._serving.discard)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._serving.discard(task)
+        if not task.cancelled() and (fault := task.exception()):
+            self._faults.append(fault)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

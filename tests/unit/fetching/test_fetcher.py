@@ -209,6 +209,24 @@ async def test_what_is_no_http_is_no_answer(build: Build, site: WebServer, answe
     assert await refusal(build, site, answer) == UNREACHABLE
 
 
+async def test_interim_answers_without_end_are_left_soon(build: Build, site: WebServer) -> None:
+    sent = 0
+
+    async def endless(writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        interim = b"HTTP/1.1 100 Continue\r\n\r\n" * 500
+        while sent < 2**28:
+            writer.write(interim)
+            await writer.drain()
+            sent += len(interim)
+
+    site.answers = {"/x.png": endless}
+    with pytest.raises(ValidationFailed) as caught:
+        await build(seconds=60).fetch(at(site), free)
+    assert caught.value.detail == UNREACHABLE
+    assert sent < 2**25  # what buffers hold
+
+
 async def test_a_body_in_crumbs_is_refused(build: Build, site: WebServer) -> None:
     """Each chunk costs the event loop some time, so few bytes in many chunks would be a way to stop everybody."""
     crumbs = 5000

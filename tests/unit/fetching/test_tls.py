@@ -4,6 +4,7 @@ The certificate is of `pictures.test`, signed by itself and used nowhere else.
 """
 
 import asyncio
+import os
 import socket
 import ssl
 from collections.abc import AsyncIterator
@@ -37,12 +38,12 @@ async def secure(names_asked: list[str | None]) -> AsyncIterator[WebServer]:
         yield server
 
 
-def fetcher(*ports: int, trusting: bool = True, seconds: float = 5.0) -> HttpFetcher:
+def fetcher(*ports: int, trusting: bool = True, seconds: float = 5.0, host: str = "other.test") -> HttpFetcher:
     return HttpFetcher(
         FetchPolicy(any_host=True, ports=frozenset(ports)),
         max_bytes=1000,
         seconds=seconds,
-        resolver=FakeResolver({"pictures.test": [[PUBLIC]], "other.test": [[PUBLIC]]}),
+        resolver=FakeResolver({"pictures.test": [[PUBLIC]], host: [[PUBLIC]]}),
         judge=judge,
         tls=ssl.create_default_context(cafile=CERTIFICATE) if trusting else None,
     )
@@ -79,20 +80,60 @@ async def test_a_redirect_may_lead_into_tls_but_not_out_of_it(secure: WebServer)
         assert plain.lines == ["GET /x.png HTTP/1.1"]
 
 
-async def test_a_handshake_that_never_ends_is_cut_off_and_closed() -> None:
-    closed = asyncio.Event()
+@pytest.mark.parametrize("host", ["my_bucket.test", "xn--zzzzzz.test", "ab--c.test", f"{'a' * 63}.test"])
+async def test_an_odd_name_is_only_a_name(secure: WebServer, names_asked: list[str | None], host: str) -> None:
+    with pytest.raises(ValidationFailed) as caught:
+        await fetcher(secure.port, host=host).fetch(f"https://{host}:{secure.port}/x.png", free)
+    assert caught.value.detail == UNREACHABLE
+    assert names_asked == [host]
 
-    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+
+async def test_a_record_that_was_tampered_with_is_no_answer(secure: WebServer) -> None:
+    async def tamper(writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\npart")
+        await writer.drain()
+        beneath = writer.get_extra_info("socket").fileno()
+        os.write(beneath, b"\x17\x03\x03\x00\x20" + bytes(32))  # application data that does not decrypt
+
+    secure.answers["/x.png"] = tamper
+    with pytest.raises(ValidationFailed) as caught:
+        await fetcher(secure.port).fetch(f"https://pictures.test:{secure.port}/x.png", free)
+    assert caught.value.detail == UNREACHABLE
+
+
+@pytest.fixture
+async def silent() -> AsyncIterator[tuple[int, asyncio.Event, asyncio.Event]]:
+    """A server that never says a word: its port, and whether a client has come and has gone."""
+    came, gone = asyncio.Event(), asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        came.set()
         await reader.read()  # returns when the client has closed
-        closed.set()
+        gone.set()
         writer.close()
 
-    server = await asyncio.start_server(silent, PUBLIC, 0, family=socket.AF_INET)
-    port = server.sockets[0].getsockname()[1]
-    for seconds in (0.3, 5.0):  # the whole time is up; or, sooner, that of connecting
-        closed.clear()
-        with pytest.raises(ValidationFailed):
-            await fetcher(port, seconds=seconds).fetch(f"https://pictures.test:{port}/x.png", free)
-        await asyncio.wait_for(closed.wait(), 5)
+    server = await asyncio.start_server(serve, PUBLIC, 0, family=socket.AF_INET)
+    yield server.sockets[0].getsockname()[1], came, gone
     server.close()
     await server.wait_closed()
+
+
+async def test_a_handshake_that_never_ends_is_cut_off(silent: tuple[int, asyncio.Event, asyncio.Event]) -> None:
+    port, _, gone = silent
+    with pytest.raises(ValidationFailed) as caught:
+        await fetcher(port, seconds=0.5).fetch(f"https://pictures.test:{port}/x.png", free)
+    assert caught.value.detail == UNREACHABLE
+    await asyncio.wait_for(gone.wait(), 5)
+
+
+async def test_a_fetch_cancelled_in_its_handshake_leaves_no_connection(
+    silent: tuple[int, asyncio.Event, asyncio.Event],
+) -> None:
+    port, came, gone = silent
+    fetching = asyncio.create_task(fetcher(port).fetch(f"https://pictures.test:{port}/x.png", free))
+    await came.wait()
+    await asyncio.sleep(0.05)  # into the handshake
+    fetching.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await fetching
+    await asyncio.wait_for(gone.wait(), 5)

@@ -91,7 +91,18 @@ def test_a_redirect_is_joined(location: bytes, url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "location", [b"/d e", b"\\\\other.example", b"/\xc3\xa9", b"ht\ttp://x/", b"http://[x", b"a:b"]
+    "location",
+    [
+        b"/d e",
+        b"\\\\other.example",
+        b"/\xc3\xa9",
+        b"ht\ttp://x/",
+        b"//x\t.example/",
+        b"/a\tb",
+        b"/a\r\nb",
+        b"http://[x",
+        b"a:b",
+    ],
 )
 def test_a_strange_redirect_is_refused(location: bytes) -> None:
     with pytest.raises(ValidationFailed):
