@@ -67,7 +67,7 @@ async def test_no_form_reaches_the_canary_and_the_service_lives(
             answer = await client.post(route, content=json.dumps(body), headers=JSON)
             assert 400 <= answer.status_code < 500, (url, route, answer.text)
             assert "secret" not in answer.text, (url, route, answer.text)
-    assert trap.connections == 0
+            assert trap.connections == 0, (url, route)
     assert site.connections == 2 * len(own)
 
     good = f"http://localhost:{site.port}/red.png"
