@@ -6,10 +6,9 @@ process and the `Encoder` service is not started; with `service` it is, and seve
 
 import asyncio
 import os
-import signal
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from http import HTTPStatus
 from typing import Annotated, Any, cast
 
@@ -20,11 +19,13 @@ import structlog
 from bentoml.exceptions import BentoMLException
 from bentoml.validators import ContentType
 from numpy.typing import NDArray
+from starlette.middleware.cors import CORSMiddleware
 
-from crossmodal.api import EdgeMiddleware, create_app
-from crossmodal.clip.base import ModelInfo, TextEmbeddings
+from crossmodal import supervision
+from crossmodal.api import EdgeMiddleware, Traffic, TrafficLimits, create_app, protocol
 from crossmodal.encoder import Encoder as EncoderPort
-from crossmodal.encoder import Lane, LocalEncoder
+from crossmodal.encoder import Lane, LocalEncoder, RemoteEncoder
+from crossmodal.encoder.remote import pack_info, pack_texts
 from crossmodal.errors import (
     ConfigurationError,
     CrossModalError,
@@ -33,57 +34,67 @@ from crossmodal.errors import (
     ModelUnavailable,
     Overloaded,
 )
-from crossmodal.records import Embeddings, Pixels, Preprocessing
 from crossmodal.settings import BatcherKind, EncoderPlace, load_settings
-from crossmodal.telemetry import configure_logging, stage
-from crossmodal.wiring import build_container, build_local_encoder, build_model
+from crossmodal.telemetry import configure_logging
+from crossmodal.wiring import Container, build_container, build_local_encoder, build_model
 from indexer.samples import index_samples_once
 
-_OPEN_RETRY_SECONDS = 0.5
+_RETRY_SECONDS = 0.5
+_OVER_BENTOML = 30
+"""BentoML's own limit of time is this much above ours, seconds: ours answers in the contract's words."""
+_HUNG_FACTOR = 3
+"""A process whose model has hung for so many times the time that makes it unready ends and is started anew."""
 _PARENT = os.getppid()
+_API = "CrossModalSearch"
+"""The name of the entry service, as it stands on its workers' command lines."""
 
 log = structlog.get_logger()
-settings = load_settings()
-app = create_app()
+supervision.end_quietly_on_sigterm()
+# BentoML starts dead workers again, but not in a container, which would end instead. A replica that goes on with a new
+# worker in seconds is worth more than one that its scheduler has to place and start again.
+os.environ.pop("BENTOML_CONTAINERIZED", None)
+protocol.install()
+try:
+    settings = load_settings()
+except ConfigurationError as error:
+    configure_logging()
+    log.critical("cannot start", code=error.code, detail=error.detail)
+    sys.exit(supervision.EXIT_MISCONFIGURED)
 
 Vectors = Annotated[NDArray[np.float32], ContentType("application/json")]
 """The content type keeps BentoML from rebuilding a JSON schema for every response."""
 
 
-def _pack(answer: TextEmbeddings) -> NDArray[np.float32]:
-    """One array for the wire, float32 [n, dim + 2]: the embeddings, then the tokens, then whether truncated."""
-    return np.column_stack([answer.embeddings, answer.tokens, answer.truncated]).astype(np.float32)
-
-
-def _unpack(packed: NDArray[np.float32]) -> TextEmbeddings:
-    return TextEmbeddings(
-        np.ascontiguousarray(packed[:, :-2]), packed[:, -2].astype(np.int32), packed[:, -1].astype(np.bool_)
-    )
-
-
-def _foreign(error: CrossModalError) -> BentoMLException:
-    """The error as BentoML carries it between services: by its HTTP status."""
-    return BentoMLException(error.detail, error_code=HTTPStatus(error.status))
-
-
 @contextmanager
 def _fatal_if_misconfigured() -> Iterator[None]:
-    """End the whole server with one line if the block finds settings, weights or store unusable.
-
-    Ending this worker alone would not do: BentoML starts it again, and it fails again, for ever.
-    """
+    """End the whole server with one line if the block finds settings, weights or store unusable."""
     try:
         yield
     except (ConfigurationError, FingerprintMismatch) as error:
         log.critical("cannot start", code=error.code, detail=error.detail)
-        if os.getppid() == _PARENT:
-            os.kill(_PARENT, signal.SIGTERM)
-        os._exit(1)
+        supervision.end_server(_PARENT)
+
+
+@contextmanager
+def _as_status() -> Iterator[None]:
+    """Carry our errors between services as BentoML does: by their HTTP status."""
+    try:
+        yield
+    except CrossModalError as error:
+        raise BentoMLException(error.detail, error_code=HTTPStatus(error.status)) from error
+
+
+async def _end_if_hung(encoder: LocalEncoder) -> None:
+    """Nothing can stop a thread that hangs in the model, but the process can be replaced."""
+    while encoder.busy_seconds < _HUNG_FACTOR * settings.stall:  # noqa: ASYNC110 -- a hung thread sets no event
+        await asyncio.sleep(settings.stall / 10)
+    log.critical("the model hangs; this process ends and is started anew", seconds=encoder.busy_seconds)
+    os._exit(1)
 
 
 @bentoml.service(
     workers=1,
-    traffic={"timeout": settings.timeout},
+    traffic={"timeout": settings.timeout + _OVER_BENTOML},
     # The caller's client otherwise drops its connection every 100 requests, and whatever is in flight on it.
     runner_connection={"max_requests": 10**9, "max_age": 1e9},
     logging={"access": {"enabled": False}},
@@ -93,18 +104,34 @@ class Encoder:
 
     def __init__(self) -> None:
         configure_logging()
-        with _fatal_if_misconfigured():
+        supervision.end_with_parent()
+        with _fatal_if_misconfigured(), supervision.exit_on_sigterm():
             if settings.batcher is BatcherKind.BENTOML:
                 self._model = build_model(settings)
             else:
                 self._encoder: LocalEncoder = build_local_encoder(settings)
 
+    @bentoml.on_deployment
+    @staticmethod
+    def supervise() -> None:
+        """In the parent process, before any worker starts."""
+        supervision.supervise()
+
+    @bentoml.on_startup
+    async def start(self) -> None:
+        """On SIGTERM stay until the API, which gets it too, has finished with us."""
+        supervision.on_sigterm(lambda: supervision.others_ended(_API, within=settings.drain + settings.timeout))
+        if settings.batcher is BatcherKind.OURS:
+            self._watch = asyncio.create_task(_end_if_hung(self._encoder))
+
     @bentoml.api
     async def describe(self) -> dict[str, Any]:
-        """The model's ``ModelInfo`` as a JSON object."""
+        """The model's ``ModelInfo`` as a JSON object; fails while the model hangs."""
         if settings.batcher is BatcherKind.BENTOML:
-            return asdict(self._model.info)
-        return asdict(await self._encoder.info())
+            return pack_info(self._model.info)
+        with _as_status():
+            await self._encoder.ping()
+            return pack_info(await self._encoder.info())
 
     if settings.batcher is BatcherKind.BENTOML:
 
@@ -116,75 +143,39 @@ class Encoder:
         @bentoml.api(batchable=True, max_batch_size=settings.max_batch_texts, max_latency_ms=settings.timeout * 1000)
         def embed_texts(self, texts: list[str]) -> Vectors:
             """Embed texts, packed for the wire; batches are gathered by BentoML."""
-            return _pack(self._model.embed_texts(texts))
+            return pack_texts(self._model.embed_texts(texts))
 
     else:
 
         @bentoml.api
         async def embed_pixels(self, pixels: np.ndarray, lane: str = Lane.INTERACTIVE.value) -> Vectors:
             """Embed uint8 [n, size, size, 3]."""
-            try:
+            with _as_status():
                 return await self._encoder.embed_pixels(pixels, Lane(lane))
-            except CrossModalError as error:
-                raise _foreign(error) from error
 
         @bentoml.api
         async def embed_texts(self, texts: list[str], lane: str = Lane.INTERACTIVE.value) -> Vectors:
             """Embed texts, packed for the wire."""
-            try:
-                return _pack(await self._encoder.embed_texts(texts, Lane(lane)))
-            except CrossModalError as error:
-                raise _foreign(error) from error
+            with _as_status():
+                return pack_texts(await self._encoder.embed_texts(texts, Lane(lane)))
 
     @bentoml.on_shutdown
     async def stop(self) -> None:
         """Finish what runs."""
         if settings.batcher is BatcherKind.OURS:
+            self._watch.cancel()
             await self._encoder.close()
 
 
-class RemoteEncoder:
-    """The `Encoder` service behind the port; ``remote`` is BentoML's asynchronous client of it."""
+class _Remote:
+    """Calls the `Encoder` service through BentoML's client, and says in our errors what went wrong."""
 
-    def __init__(self, remote: Any) -> None:
-        self._remote = remote
-        self._info: ModelInfo | None = None
+    def __init__(self, client: Any) -> None:
+        self._client = client
 
-    async def info(self) -> ModelInfo:
-        """What the encoder has loaded; asked once."""
-        if self._info is None:
-            members = await self._call("describe")
-            members["preprocessing"] = Preprocessing(**members["preprocessing"])
-            self._info = ModelInfo(**members)
-        return self._info
-
-    async def embed_pixels(self, pixels: Pixels, lane: Lane = Lane.INTERACTIVE) -> Embeddings:
-        """Embed uint8 [n, size, size, 3]."""
-        if not len(pixels):
-            return np.empty((0, (await self.info()).dim), dtype=np.float32)
-        with stage("embed"):
-            embeddings: Embeddings = await self._call("embed_pixels", pixels=pixels, **self._lane(lane))
-        return embeddings
-
-    async def embed_texts(self, texts: Sequence[str], lane: Lane = Lane.INTERACTIVE) -> TextEmbeddings:
-        """Embed texts."""
-        if not texts:
-            none = np.empty((0, (await self.info()).dim + 2), dtype=np.float32)
-            return _unpack(none)
-        with stage("embed"):
-            return _unpack(await self._call("embed_texts", texts=list(texts), **self._lane(lane)))
-
-    async def close(self) -> None:
-        """Nothing to release: BentoML owns the connection."""
-
-    @staticmethod
-    def _lane(lane: Lane) -> dict[str, str]:
-        # BentoML's batchable methods take one argument only.
-        return {} if settings.batcher is BatcherKind.BENTOML else {"lane": lane.value}
-
-    async def _call(self, method: str, **arguments: Any) -> Any:
+    async def __call__(self, method: str, /, **arguments: Any) -> Any:
         try:
-            return await self._remote.call(method, **arguments)
+            return await self._client.call(method, **arguments)
         except TimeoutError as error:
             raise DeadlineExceeded("the model did not answer in time; try again") from error
         except BentoMLException as error:
@@ -195,9 +186,20 @@ class RemoteEncoder:
             raise ModelUnavailable("the model's process cannot be reached; try again in a moment") from error
 
 
+app = create_app()
+traffic = Traffic(
+    TrafficLimits(
+        concurrency=settings.max_concurrency,
+        buffered=settings.max_buffered_bytes,
+        body=settings.max_body_bytes,
+        timeout=settings.timeout,
+    )
+)
+
+
 @bentoml.service(
     workers=settings.api_workers,
-    traffic={"timeout": settings.timeout},
+    traffic={"timeout": settings.timeout + _OVER_BENTOML},
     # The access log decodes content types as UTF-8 and breaks the answer where one is not.
     logging={"access": {"request_content_type": False}},
 )
@@ -210,48 +212,79 @@ class CrossModalSearch:
 
     def __init__(self) -> None:
         configure_logging()
-        with _fatal_if_misconfigured():
-            encoder: EncoderPort
-            if settings.encoder is EncoderPlace.SERVICE:
-                encoder = RemoteEncoder(self.remote.to_async)
-            else:
-                encoder = build_local_encoder(settings)
-            self._container = build_container(settings, encoder)
+        supervision.end_with_parent()
+        self._container: Container | None = None
         self._started = False
-        app.state.container = self._container
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @bentoml.on_deployment
+    @staticmethod
+    def supervise() -> None:
+        """In the parent process, before any worker starts."""
+        supervision.supervise()
 
     @bentoml.on_startup
     async def start(self) -> None:
-        """Open the store as soon as the encoder and the store answer; until then the service is not ready."""
-        self._opening = asyncio.create_task(self._open_when_all_answer())
+        """Begin to load; until model and store answer the service is alive, but not ready."""
+        supervision.on_sigterm(self._drain)
+        self._tasks.append(asyncio.create_task(self._become_ready()))
 
-    async def _open_when_all_answer(self) -> None:
+    async def _become_ready(self) -> None:
+        with _fatal_if_misconfigured():
+            encoder = await self._make_encoder()
+            self._container = app.state.container = build_container(settings, encoder)
         while not self._started:
             try:
-                await self._open()
+                await self._open(self._container)
             except CrossModalError as error:
                 log.warning("waiting", code=error.code, detail=error.detail, cause=repr(error.__cause__))
-                await asyncio.sleep(_OPEN_RETRY_SECONDS)
+                await asyncio.sleep(_RETRY_SECONDS)
             except Exception:
                 log.exception("opening failed")
-                await asyncio.sleep(_OPEN_RETRY_SECONDS)
+                await asyncio.sleep(_RETRY_SECONDS)
 
-    async def _open(self) -> None:
+    async def _make_encoder(self) -> EncoderPort:
+        if settings.encoder is EncoderPlace.SERVICE:
+            return RemoteEncoder(_Remote(self.remote.to_async), with_lane=settings.batcher is BatcherKind.OURS)
+        encoder = await supervision.in_daemon_thread(lambda: build_local_encoder(settings))
+        self._tasks.append(asyncio.create_task(_end_if_hung(encoder)))
+        return encoder
+
+    async def _open(self, container: Container) -> None:
         with _fatal_if_misconfigured():
-            await self._container.open()
+            await container.open()
             if settings.samples is not None:
-                await index_samples_once(self._container, settings.samples)
+                await index_samples_once(container, settings.samples)
         self._started = True
 
     async def __is_ready__(self) -> bool:
         """Model warm, encoder alive, store reachable; BentoML's `/readyz` asks."""
-        return self._started and await self._container.ready()
+        return self._started and self._container is not None and await self._container.ready()
+
+    async def _drain(self) -> None:
+        """Not ready from now on, but answering still, for load balancers take their time; then finish what is left."""
+        traffic.draining = True
+        if self._started:
+            await asyncio.sleep(settings.drain)
+        traffic.closed = True
+        await traffic.drained()
 
     @bentoml.on_shutdown
     async def stop(self) -> None:
         """Finish what runs and release the store."""
-        self._opening.cancel()
+        for task in self._tasks:
+            task.cancel()
+        if self._container is None:
+            os._exit(0)  # the thread that loads the model cannot be ended, and nothing else is under way
         await self._container.close()
 
 
-cast("Any", CrossModalSearch).add_asgi_middleware(EdgeMiddleware, max_body_bytes=settings.max_body_bytes)
+if settings.cors_origins:
+    cast("Any", CrossModalSearch).add_asgi_middleware(
+        CORSMiddleware,
+        allow_origins=settings.cors_origins,
+        allow_methods=["GET", "HEAD", "POST", "DELETE"],
+        allow_headers=["Authorization", "Content-Type", "X-Request-ID"],
+        expose_headers=["X-Request-ID", "Server-Timing", "Retry-After", "ETag"],
+    )
+cast("Any", CrossModalSearch).add_asgi_middleware(EdgeMiddleware, traffic=traffic)

@@ -7,11 +7,17 @@ short, because whoever comes next has to wait for it.
 
 Faults stay with their item: when a batch fails its items are run again one by one, and only those that fail alone
 get the error. Items whose request has gone are dropped before they cost anything.
+
+What waits is bounded by count and by time: how long the queue will take is estimated from the batches just run, and
+work that would wait longer than its requests may is refused at once rather than done for nobody.
 """
 
 import asyncio
 import logging
+import math
+import statistics
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -27,6 +33,12 @@ __all__ = ["BatchObserver", "Batcher", "Kind", "Lane", "Outcome"]
 
 BULK_TURN = 8
 """After this many interactive batches in a row, waiting bulk work gets one, so that it is never starved."""
+
+_REMEMBERED = 15
+"""The time an item takes is the median over so many batches; the first ones of a process are slow."""
+_ENOUGH = 5
+"""Before so many batches were run nothing is estimated."""
+_MAX_RETRY_SECONDS = 60
 
 
 class Lane(StrEnum):
@@ -110,10 +122,20 @@ class _Queue:
 class Batcher:
     """Runs work of several kinds on one thread, in batches. Belongs to the event loop it is first used in."""
 
-    def __init__(self, kinds: Sequence[Kind], *, max_queued: int, observer: BatchObserver | None = None) -> None:
-        """``max_queued`` bounds the items waiting in all queues together; beyond it ``submit`` raises."""
+    def __init__(
+        self,
+        kinds: Sequence[Kind],
+        *,
+        max_queued: int,
+        max_wait: float = math.inf,
+        observer: BatchObserver | None = None,
+    ) -> None:
+        """``max_queued`` items may wait in all queues together, each for ``max_wait`` seconds by the estimate of now."""
         self._queues = {(lane, kind.name): _Queue(kind, lane) for lane in Lane for kind in kinds}
         self._max_queued = max_queued
+        self._max_wait = max_wait
+        self._item_seconds = {kind.name: deque[float](maxlen=_REMEMBERED) for kind in kinds}
+        self._batch_began: float | None = None
         self._queued = 0
         self._observer = observer or _Silent()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="model")
@@ -126,19 +148,19 @@ class Batcher:
         """Items waiting for a batch now."""
         return self._queued
 
+    @property
+    def busy_seconds(self) -> float:
+        """How long the batch that runs now has been running; 0 if none runs."""
+        return 0.0 if self._batch_began is None else time.perf_counter() - self._batch_began
+
     async def submit(self, kind: str, items: Sequence[Any], lane: Lane = Lane.INTERACTIVE) -> Outcome:
         """Run all ``items`` and return their results together.
 
-        Raises ``Overloaded`` before taking any if they do not fit into the queue, ``ModelUnavailable`` if the batcher
-        is closed, and otherwise whatever ``run`` raises for the first item that fails alone.
+        Raises ``Overloaded`` before taking any if they do not fit into the queue or would wait too long in it,
+        ``ModelUnavailable`` if the batcher is closed, and otherwise whatever ``run`` raises for the first item that
+        fails alone.
         """
-        if self._closed:
-            raise ModelUnavailable("the model is shutting down; try again")
-        if self._queued and self._queued + len(items) > self._max_queued:
-            detail = (
-                f"{self._queued} items wait for the model and {len(items)} more came; the limit is {self._max_queued}"
-            )
-            raise Overloaded(detail)
+        self._admit(len(items), lane)
         loop = asyncio.get_running_loop()
         queue = self._queues[lane, kind]
         now = time.perf_counter()
@@ -153,6 +175,28 @@ class Batcher:
             values,
             queued=max((job.started - now for job in jobs), default=0.0),
             ran=max((job.ended - job.started for job in jobs), default=0.0),
+        )
+
+    def _admit(self, count: int, lane: Lane) -> None:
+        if self._closed:
+            raise ModelUnavailable("the model is shutting down; try again")
+        if not self._queued:
+            return
+        ahead = self._seconds_ahead(lane)
+        retry_after = min(max(1, math.ceil(ahead - self._max_wait / 2)), _MAX_RETRY_SECONDS) if ahead else 1
+        if self._queued + count > self._max_queued:
+            detail = f"{self._queued} items wait for the model and {count} more came; the limit is {self._max_queued}"
+            raise Overloaded(detail, retry_after=retry_after)
+        if ahead > self._max_wait:
+            detail = f"what waits for the model will take it {ahead:.0f} seconds; the limit is {self._max_wait:.0f}"
+            raise Overloaded(detail, retry_after=retry_after)
+
+    def _seconds_ahead(self, lane: Lane) -> float:
+        """Estimate of what the model has to do before new work of ``lane``: bulk waits for all, interactive for its own."""
+        return sum(
+            len(queue.jobs) * statistics.median(self._item_seconds[name])
+            for (of_lane, name), queue in self._queues.items()
+            if (lane is Lane.BULK or of_lane is Lane.INTERACTIVE) and len(self._item_seconds[name]) >= _ENOUGH
         )
 
     @staticmethod
@@ -205,11 +249,15 @@ class Batcher:
             self._loop_task = None
 
     async def _run(self, queue: _Queue, batch: list[_Job]) -> None:
-        started = time.perf_counter()
+        started = self._batch_began = time.perf_counter()
         for job in batch:
             job.started = started
-        results = await asyncio.get_running_loop().run_in_executor(self._thread, _attempt, queue.kind, batch)
+        try:
+            results = await asyncio.get_running_loop().run_in_executor(self._thread, _attempt, queue.kind, batch)
+        finally:
+            self._batch_began = None
         ended = time.perf_counter()
+        self._item_seconds[queue.kind.name].append((ended - started) / len(batch))
         for job, result in zip(batch, results, strict=True):
             job.ended = ended
             if job.future.done():

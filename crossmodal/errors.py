@@ -4,6 +4,9 @@
     |-- ClientError                    the caller can mend it
     |   |-- Unauthorized               401 unauthorized            no key came, or one that is not known
     |   |-- Forbidden                  403 forbidden               the key may not do this
+    |   |-- RequestTimeout             408 request_timeout         the request itself did not arrive in time
+    |   |-- HeadersTooLarge            431 headers_too_large       request line and headers are over their limit
+    |   |-- ClientGone                 499 client_gone             nobody waits for the answer any more; only in the log
     |   |-- ValidationFailed           422 validation_failed       a field is missing, of a wrong type or out of range
     |   |-- MalformedBody              400 malformed_body          the body cannot be parsed at all
     |   |-- PayloadTooLarge            413 payload_too_large       the body or a file is over its limit
@@ -73,6 +76,30 @@ class Forbidden(ClientError):
     code = "forbidden"
     status = 403
     title = "The key may not do this"
+
+
+class RequestTimeout(ClientError):
+    """The request did not arrive in time."""
+
+    code = "request_timeout"
+    status = 408
+    title = "The request took too long to arrive"
+
+
+class HeadersTooLarge(ClientError):
+    """Request line and headers are over their limit."""
+
+    code = "headers_too_large"
+    status = 431
+    title = "Too many bytes in the headers"
+
+
+class ClientGone(ClientError):
+    """The client closed the connection before the answer; 499 is nginx's number for it, seen in the access log only."""
+
+    code = "client_gone"
+    status = 499
+    title = "The client is gone"
 
 
 class ValidationFailed(ClientError):

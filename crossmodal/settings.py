@@ -92,6 +92,15 @@ class Settings(BaseSettings):
     fetch_timeout: float = Field(default=10.0, gt=0, le=300, description="seconds for one picture, with redirects")
 
     timeout: int = Field(default=60, ge=1, le=3600, description="seconds a request may take")
+    max_concurrency: int = Field(default=256, ge=1, description="requests at a time in a process before 429")
+    max_buffered_bytes: int = Field(default=512 * MIB, ge=1024, description="bodies at a time in a process before 429")
+    stall: float = Field(default=60.0, gt=0, description="seconds a batch may run before the model counts as hung")
+    drain: float = Field(
+        default=2.0, ge=0, le=600, description="seconds to go on taking requests after SIGTERM, already not ready"
+    )
+    cors_origins: list[str] = Field(
+        default=[], description="JSON list of origins whose pages may call; none by default"
+    )
 
     @property
     def store_url(self) -> str:

@@ -1,5 +1,6 @@
 """The one place that builds concrete objects out of settings."""
 
+import asyncio
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -22,6 +23,9 @@ from crossmodal.store.base import CollectionSpec, VectorStore
 from crossmodal.telemetry import BatchMetrics
 
 log = structlog.get_logger()
+
+READY_SECONDS = 3.0
+"""How long model and store may take to say that they are there."""
 
 
 @dataclass(slots=True, eq=False)
@@ -54,14 +58,16 @@ class Container:
         )
 
     async def ready(self) -> bool:
-        """Whether a search would be answered now: model warm, store reachable."""
+        """Whether a search would be answered now: model warm and alive, store reachable; known within seconds."""
         if not self.opened:
             return False
         try:
-            await self.encoder.info()
-            await self.store.ping()
-        except CrossModalError as error:
-            log.warning("not ready", code=error.code, detail=error.detail)
+            async with asyncio.timeout(READY_SECONDS):
+                await self.encoder.ping()
+                await self.store.ping()
+        except (CrossModalError, TimeoutError) as error:
+            code, detail = (error.code, error.detail) if isinstance(error, CrossModalError) else ("timeout", "")
+            log.warning("not ready", code=code, detail=detail)
             return False
         return True
 
@@ -85,7 +91,11 @@ def build_model(settings: Settings) -> ClipModel:
 def build_local_encoder(settings: Settings) -> LocalEncoder:
     """Load the model and put the batcher before it. Raises ``ConfigurationError``."""
     limits = BatchLimits(
-        images=settings.max_batch_images, texts=settings.max_batch_texts, queued=settings.max_queued_items
+        images=settings.max_batch_images,
+        texts=settings.max_batch_texts,
+        queued=settings.max_queued_items,
+        wait=settings.timeout / 2,
+        stall=settings.stall,
     )
     return LocalEncoder(build_model(settings), limits, BatchMetrics())
 

@@ -6,11 +6,14 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import httpx
+import psutil
 
 ROOT = Path(__file__).resolve().parents[1]
+ENTRY = "service:CrossModalSearch"
 START_SECONDS = 120
 STOP_SECONDS = 30
 
@@ -26,7 +29,7 @@ def free_port() -> int:
 def environment(folder: Path, **settings: str) -> dict[str, str]:
     """The environment of a server or an indexer that keeps to ``folder``; ``settings`` without their prefix."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("CROSSMODAL_", "BENTOML_"))}
-    own = {"DATA": str(folder / "data"), "MODEL": "tiny"} | settings
+    own = {"DATA": str(folder / "data"), "MODEL": "tiny", "DRAIN": "0"} | settings
     bentoml = {"OMP_WAIT_POLICY": "passive", "BENTOML_HOME": str(folder / "bentoml"), "BENTOML_DO_NOT_TRACK": "True"}
     return kept | bentoml | {f"CROSSMODAL_{name}": value for name, value in own.items()}
 
@@ -47,7 +50,15 @@ def run_indexer(folder: Path, *arguments: str, **settings: str) -> subprocess.Co
 class Server:
     """A running service; ``url`` is where it listens, ``log`` what it printed."""
 
-    def __init__(self, folder: Path, target: str = "service:CrossModalSearch", **settings: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        target: str = ENTRY,
+        variables: Mapping[str, str] | None = None,
+        /,
+        **settings: str,
+    ) -> None:
+        """Start it; ``settings`` without their prefix, further environment ``variables`` as they are."""
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "bentoml").mkdir(exist_ok=True)
         self.folder = folder
@@ -68,7 +79,7 @@ class Server:
                     "75",
                 ],
                 cwd=ROOT,
-                env=environment(folder, **settings),
+                env=environment(folder, **settings) | dict(variables or {}),
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -79,17 +90,29 @@ class Server:
         """What the server printed so far."""
         return self._log_path.read_text(errors="replace")
 
+    def workers(self, service: str) -> list[int]:
+        """Process ids of the workers of ``service`` that live now."""
+        try:
+            children = psutil.Process(self.process.pid).children()
+        except psutil.NoSuchProcess:
+            return []
+        return [child.pid for child in children if _serves(child, service)]
+
+    def is_ready(self) -> bool:
+        """Whether `/readyz` answers 200 now."""
+        try:
+            return httpx.get(f"{self.url}/readyz", timeout=6).status_code == httpx.codes.OK
+        except httpx.TransportError:
+            return False
+
     def wait_until_ready(self) -> None:
         """Return when `/readyz` answers 200; raises ``RuntimeError`` with the log if it ends or takes too long."""
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
                 raise RuntimeError(f"the server ended with {self.process.returncode}:\n{self.log[-3000:]}")
-            try:
-                if httpx.get(f"{self.url}/readyz", timeout=5).status_code == httpx.codes.OK:
-                    return
-            except httpx.TransportError:
-                pass
+            if self.is_ready():
+                return
             time.sleep(0.2)
         raise RuntimeError(f"the server was not ready after {START_SECONDS} s:\n{self.log[-3000:]}")
 
@@ -102,3 +125,11 @@ class Server:
             except subprocess.TimeoutExpired:
                 os.killpg(self.process.pid, signal.SIGKILL)
                 self.process.wait()
+
+
+def _serves(process: psutil.Process, service: str) -> bool:
+    try:
+        words = process.cmdline()
+        return process.status() != psutil.STATUS_ZOMBIE and "--service-name" in words and service in words
+    except psutil.Error:
+        return False

@@ -2,5 +2,6 @@
 
 from crossmodal.api.app import create_app
 from crossmodal.api.edge import EdgeMiddleware
+from crossmodal.api.traffic import Traffic, TrafficLimits
 
-__all__ = ["EdgeMiddleware", "create_app"]
+__all__ = ["EdgeMiddleware", "Traffic", "TrafficLimits", "create_app"]

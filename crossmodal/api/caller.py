@@ -1,8 +1,9 @@
 """Who is asking: the tenant and the rights of the key that came with a request."""
 
+from collections.abc import MutableMapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
@@ -32,7 +33,7 @@ ANYBODY = Caller(DEFAULT_TENANT, frozenset(Right), "anybody")
 _IN_SCOPE = "crossmodal.caller"
 
 
-def set_caller(scope: dict[str, object], caller: Caller) -> None:
+def set_caller(scope: MutableMapping[str, Any], caller: Caller) -> None:
     """Note in an ASGI scope who is asking."""
     scope[_IN_SCOPE] = caller
 

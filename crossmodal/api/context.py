@@ -10,10 +10,10 @@ from crossmodal.wiring import Container
 
 def _container(request: Request) -> Container:
     container: Container | None = request.app.state.container
-    if container is None or not container.opened:
-        raise ModelUnavailable("the service is starting; try again in a moment")
+    if container is None:
+        raise ModelUnavailable("the model is being loaded; try again in a moment")
     return container
 
 
 Rooms = Annotated[Container, Depends(_container)]
-"""The opened container. A route that asks for it answers 503 until the service is ready."""
+"""The container. A route that asks for it answers 503 until the model is loaded; what needs the store, until that is open."""

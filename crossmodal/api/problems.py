@@ -16,9 +16,12 @@ from crossmodal.api.encoding import dump_json
 from crossmodal.errors import (
     ClientError,
     CrossModalError,
+    DeadlineExceeded,
     MalformedBody,
     MethodNotAllowed,
+    ModelUnavailable,
     NotFound,
+    Overloaded,
     PayloadTooLarge,
     ServerError,
     UnsupportedMediaType,
@@ -105,13 +108,25 @@ def _retry_after(error: CrossModalError) -> dict[str, str]:
     return {} if seconds is None else {"retry-after": str(seconds)}
 
 
+_BY_STATUS: Mapping[int, type[CrossModalError]] = {
+    kind.status: kind
+    for kind in (
+        NotFound,
+        MethodNotAllowed,
+        MalformedBody,
+        PayloadTooLarge,
+        UnsupportedMediaType,
+        Overloaded,
+        ModelUnavailable,
+        DeadlineExceeded,
+    )
+}
+
+
 def from_status(status: int, detail: str) -> CrossModalError:
     """An error of the tree for a bare HTTP status, as frameworks raise them."""
-    by_status = {
-        kind.status: kind for kind in (NotFound, MethodNotAllowed, MalformedBody, PayloadTooLarge, UnsupportedMediaType)
-    }
-    if status in by_status:
-        return by_status[status](detail)
+    if (kind := _BY_STATUS.get(status)) is not None:
+        return kind(detail)
     error = CrossModalError(detail) if status >= HTTPStatus.INTERNAL_SERVER_ERROR else ValidationFailed(detail)
     # One error object for one response: the class keeps its own status.
     error.status = status

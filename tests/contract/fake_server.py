@@ -39,10 +39,10 @@ class FakeServer:
         }
 
     def connect(self) -> AsyncQdrantClient:
-        transport = httpx.MockTransport(self._answer)
+        transport = httpx.MockTransport(self.answer)
         return AsyncQdrantClient(url="http://qdrant.test:6333", check_compatibility=False, transport=transport)
 
-    async def _answer(self, request: httpx.Request) -> httpx.Response:
+    async def answer(self, request: httpx.Request) -> httpx.Response:
         self.requests.append((request.method, request.url.path))
         if self.faults:
             return self.faults.popleft()(request)

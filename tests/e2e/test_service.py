@@ -187,7 +187,7 @@ def test_a_second_owner_of_the_store_is_told_so(server: Server, tmp_path: Path) 
 def test_what_cannot_work_ends_with_one_line(tmp_path: Path, way: str) -> None:
     hopeless = Server(tmp_path, MODEL="ViT-B-23/nonsense", ENCODER=way)
     try:
-        hopeless.process.wait(90)
+        assert hopeless.process.wait(90) == 78
         (line,) = [line for line in hopeless.log.splitlines() if "cannot start" in line]
         assert "there is no architecture 'ViT-B-23'" in json.loads(line)["detail"]
         assert "Traceback" not in hopeless.log

@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from crossmodal.api import EdgeMiddleware, create_app
+from crossmodal.api import EdgeMiddleware, Traffic, TrafficLimits, create_app
 from crossmodal.encoder import BatchLimits, LocalEncoder
 from crossmodal.settings import Settings
 from crossmodal.wiring import Container, build_container
@@ -40,6 +40,6 @@ async def container(settings: Settings, model: ColourModel) -> AsyncIterator[Con
 async def client(container: Container) -> AsyncIterator[httpx.AsyncClient]:
     app = create_app()
     app.state.container = container
-    transport = httpx.ASGITransport(EdgeMiddleware(app, max_body_bytes=MAX_BODY))
+    transport = httpx.ASGITransport(EdgeMiddleware(app, traffic=Traffic(TrafficLimits(body=MAX_BODY))))
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
         yield client

@@ -1,10 +1,11 @@
 import asyncio
-from collections.abc import AsyncIterator
+import json
 
 import httpx
 import pytest
+from starlette.types import Message
 
-from crossmodal.api import EdgeMiddleware, create_app
+from crossmodal.api import EdgeMiddleware, Traffic, TrafficLimits, create_app
 from crossmodal.wiring import Container
 from tests.fakes import ColourModel
 from tests.unit.api.conftest import MAX_BODY
@@ -40,19 +41,36 @@ async def test_a_declared_length_over_the_limit_is_refused_unread(client: httpx.
 
 
 @pytest.mark.parametrize("kind", ["application/json", "multipart/form-data; boundary=b"])
-async def test_an_undeclared_length_is_refused_once_over_the_limit(client: httpx.AsyncClient, kind: str) -> None:
-    sent = 0
+async def test_an_undeclared_length_is_refused_once_over_the_limit(container: Container, kind: str) -> None:
+    head = b'--b\r\nContent-Disposition: form-data; name="files"; filename="x"\r\n\r\n' if "multi" in kind else b'"'
+    read = 0
+    read_when_answered: list[int] = []
 
-    async def stream() -> AsyncIterator[bytes]:
-        nonlocal sent
-        yield b'--b\r\nContent-Disposition: form-data; name="files"; filename="x"\r\n\r\n' if "multi" in kind else b'"'
-        for _ in range(100):
-            sent += 10_000
-            yield b"x" * 10_000
+    async def receive() -> Message:
+        nonlocal read
+        piece = b"x" * 10_000 if read else head
+        read += len(piece)
+        return {"type": "http.request", "body": piece, "more_body": True}
 
-    answer = await client.post("/index/images", content=stream(), headers={"content-type": kind})
-    problem(answer, 413, "payload_too_large")
-    assert sent <= MAX_BODY + 64 * 1024
+    answer: list[Message] = []
+
+    async def send(message: Message) -> None:
+        read_when_answered.append(read)
+        answer.append(dict(message))
+
+    app = create_app()
+    app.state.container = container
+    edge = EdgeMiddleware(app, traffic=Traffic(TrafficLimits(body=MAX_BODY)))
+    headers = [(b"content-type", kind.encode()), (b"transfer-encoding", b"chunked")]
+    scope = {"type": "http", "method": "POST", "path": "/index/images", "query_string": b"", "headers": headers}
+    await edge(scope, receive, send)
+    start, body, end = answer
+    assert (start["status"], json.loads(body["body"])["code"]) == (413, "payload_too_large")
+    assert (b"connection", b"close") in start["headers"]
+    # The whole problem is out before more is read; what follows is read and dropped, so that the sender can read it.
+    assert read_when_answered[1] <= MAX_BODY + 64 * 1024
+    assert (body["more_body"], end["more_body"]) == (True, False)
+    assert read <= 2 * MAX_BODY + 64 * 1024
 
 
 @pytest.mark.parametrize(
@@ -130,7 +148,7 @@ async def test_a_full_queue_is_429_with_retry_after(client: httpx.AsyncClient, m
 
 async def test_before_it_is_open_every_route_is_503(container: Container) -> None:
     app = create_app()
-    transport = httpx.ASGITransport(EdgeMiddleware(app, max_body_bytes=MAX_BODY))
+    transport = httpx.ASGITransport(EdgeMiddleware(app, traffic=Traffic(TrafficLimits(body=MAX_BODY))))
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
         answer = await client.get("/stats")
         problem(answer, 503, "model_unavailable")

@@ -8,12 +8,12 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
-from crossmodal.api import EdgeMiddleware
+from crossmodal.api import EdgeMiddleware, Traffic, TrafficLimits
 from tests.unit.api.helpers import problem
 
 
 async def ask(response: Response, method: str = "GET") -> httpx.Response:
-    transport = httpx.ASGITransport(EdgeMiddleware(response, max_body_bytes=100))
+    transport = httpx.ASGITransport(EdgeMiddleware(response, traffic=Traffic(TrafficLimits(body=100))))
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
         return await client.request(method, "/")
 
@@ -59,15 +59,16 @@ async def run(app: object) -> list[Message]:
         sent.append(message)
 
     scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
-    await EdgeMiddleware(app, max_body_bytes=100)(scope, receive, send)  # type: ignore[arg-type]
+    await EdgeMiddleware(app, traffic=Traffic(TrafficLimits(body=100)))(scope, receive, send)  # type: ignore[arg-type]
     return sent
 
 
-async def test_a_client_that_left_gets_nothing_and_logs_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_a_client_that_left_is_a_499_for_the_access_log_and_no_fault(capsys: pytest.CaptureFixture[str]) -> None:
     async def app(_: Scope, __: Receive, ___: Send) -> None:
         raise ClientDisconnect
 
-    assert await run(app) == []
+    start, _ = await run(app)
+    assert start["status"] == 499
     assert capsys.readouterr().err == ""
 
 
@@ -99,5 +100,5 @@ async def test_other_kinds_of_connection_pass_untouched() -> None:
     async def nothing(*_: object) -> Message:
         return {"type": "none"}
 
-    await EdgeMiddleware(app, max_body_bytes=1)({"type": "lifespan"}, nothing, nothing)  # type: ignore[arg-type]
+    await EdgeMiddleware(app, traffic=Traffic(TrafficLimits(body=1)))({"type": "lifespan"}, nothing, nothing)  # type: ignore[arg-type]
     assert seen == ["lifespan"]

@@ -1,61 +1,59 @@
-"""The port through which the service reaches a model, and the way that needs no other process."""
+"""A model in this process behind the adaptive batcher."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from dataclasses import dataclass
 
 import numpy as np
 
 from crossmodal.batching import Batcher, BatchObserver, Kind, Lane
 from crossmodal.clip.base import ClipModel, ModelInfo, TextEmbeddings
+from crossmodal.errors import ModelUnavailable
 from crossmodal.records import Embeddings, Pixels
 from crossmodal.telemetry import record_stage
 
-__all__ = ["BatchLimits", "Encoder", "Lane", "LocalEncoder"]
 
+@dataclass(frozen=True, slots=True)
+class BatchLimits:
+    """How large batches may grow and how much may wait for them.
 
-class Encoder(Protocol):
-    """Embeds texts and pixels for many callers at once.
-
-    Every method raises ``ModelUnavailable`` while no model answers and ``Overloaded`` when too much waits already.
+    ``images`` and ``texts`` are items in an interactive batch, a bulk batch is half of one; ``queued`` are items that
+    may wait, ``wait`` the seconds an item may be expected to wait; a batch that runs for ``stall`` seconds means that
+    the model hangs.
     """
 
-    async def info(self) -> ModelInfo:
-        """What is loaded."""
-
-    async def embed_pixels(self, pixels: Pixels, lane: Lane = Lane.INTERACTIVE) -> Embeddings:
-        """Embed uint8 [n, size, size, 3] to float32 [n, dim] of unit length; n = 0 is allowed."""
-
-    async def embed_texts(self, texts: Sequence[str], lane: Lane = Lane.INTERACTIVE) -> TextEmbeddings:
-        """Embed n texts; n = 0 is allowed."""
-
-    async def close(self) -> None:
-        """Finish what runs, refuse the rest."""
-
-
-class BatchLimits:
-    """How large batches and the queue may grow, in items; a bulk batch is half an interactive one."""
-
-    def __init__(self, *, images: int = 16, texts: int = 32, queued: int = 16_384) -> None:
-        self.images = images
-        self.texts = texts
-        self.queued = queued
+    images: int = 16
+    texts: int = 32
+    queued: int = 16_384
+    wait: float = 60.0
+    stall: float = 60.0
 
 
 class LocalEncoder:
-    """A model in this process behind the adaptive batcher."""
+    """An ``Encoder`` whose model is in this process."""
 
     def __init__(self, model: ClipModel, limits: BatchLimits, observer: BatchObserver | None = None) -> None:
         self._model = model
+        self._stall = limits.stall
         kinds = [
             Kind("image", self._run_images, limits.images, max(1, limits.images // 2)),
             # Characters stand for tokens: near enough to put texts of like length together.
             Kind("text", self._run_texts, limits.texts, max(1, limits.texts // 2), size=len),
         ]
-        self._batcher = Batcher(kinds, max_queued=limits.queued, observer=observer)
+        self._batcher = Batcher(kinds, max_queued=limits.queued, max_wait=limits.wait, observer=observer)
+
+    @property
+    def busy_seconds(self) -> float:
+        """How long the batch that runs now has been running; 0 if none runs."""
+        return self._batcher.busy_seconds
 
     async def info(self) -> ModelInfo:
         """What is loaded."""
         return self._model.info
+
+    async def ping(self) -> None:
+        """Return unless the model hangs. Raises ``ModelUnavailable``."""
+        if self.busy_seconds > self._stall:
+            raise ModelUnavailable(f"the model has not finished a batch for {self.busy_seconds:.0f} seconds")
 
     async def embed_pixels(self, pixels: Pixels, lane: Lane = Lane.INTERACTIVE) -> Embeddings:
         """Embed uint8 [n, size, size, 3] to float32 [n, dim] of unit length."""

@@ -1,0 +1,117 @@
+"""What the web server answers by itself, before there is a request the app could see: broken HTTP.
+
+uvicorn answers it in plain text, waits for ever for the rest of a request's head and lets a head grow without bound.
+This protocol class answers with problems and bounds both. ``install`` makes uvicorn use it.
+"""
+
+import asyncio
+import uuid
+from http import HTTPStatus
+from typing import Any
+
+import uvicorn.config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from crossmodal import telemetry
+from crossmodal.api.encoding import dump_json
+from crossmodal.api.problems import MEDIA_TYPE, problem_body
+from crossmodal.errors import CrossModalError, HeadersTooLarge, MalformedBody, RequestTimeout
+
+HEAD_SECONDS = 20.0
+"""How long a client may take to send the head of a request."""
+MAX_HEAD_BYTES = 64 * 1024
+"""Request line and headers together; a piece that completes them may go beyond."""
+
+
+class GuardedProtocol(HttpToolsProtocol):
+    """uvicorn's HTTP/1.1 protocol, with problems and bounds for what never becomes a request."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._head_bytes = 0
+        self._head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn narrows it
+        """Give the first request its time."""
+        super().connection_made(transport)
+        self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop waiting."""
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse, and count what belongs to an unfinished head."""
+        super().data_received(data)
+        if self._head_timer is not None and not self.transport.is_closing():
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD_BYTES:
+                self._refuse(HeadersTooLarge(f"the request's head is over {MAX_HEAD_BYTES} bytes"))
+
+    def on_message_begin(self) -> None:
+        """Give a further request on the connection its time."""
+        super().on_message_begin()
+        if self._head_timer is None:
+            self._await_head()
+
+    def on_headers_complete(self) -> None:
+        """The head is there."""
+        self._stop_waiting()
+        super().on_headers_complete()
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 -- uvicorn's signature
+        """Answer what is no HTTP with a problem; uvicorn's own word for it says no more than that."""
+        self._stop_waiting()
+        self._refuse(MalformedBody("the request is not valid HTTP/1.1: its request line, headers or chunks are broken"))
+
+    def _should_upgrade(self) -> bool:
+        """Never: there are no WebSockets here, and the answer to plain HTTP is the better one."""
+        return False
+
+    def _await_head(self) -> None:
+        self._head_bytes = 0
+        self._head_timer = self.loop.call_later(HEAD_SECONDS, self._head_is_late)
+
+    def _stop_waiting(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _head_is_late(self) -> None:
+        self._head_timer = None
+        if self._head_bytes:
+            self._refuse(RequestTimeout(f"the request's head did not come within {HEAD_SECONDS:.0f} seconds"))
+        elif not self.transport.is_closing():
+            self.transport.close()  # a connection opened in advance and never used
+
+    def _refuse(self, error: CrossModalError) -> None:
+        """Answer and close, unless an answer is under way already: then the connection just ends."""
+        self._stop_waiting()
+        if self.transport.is_closing():
+            return
+        # uvicorn declares a cycle from the start, but there is none before the first request.
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is None or cycle.response_complete or not cycle.response_started:
+            self.transport.write(_raw_response(error))
+        self.transport.close()
+
+
+def install() -> None:
+    """Make every uvicorn server of this process use ``GuardedProtocol``."""
+    uvicorn.config.HTTP_PROTOCOLS["auto"] = f"{__name__}:{GuardedProtocol.__name__}"
+
+
+def _raw_response(error: CrossModalError) -> bytes:
+    telemetry.count_problem(error.code)
+    token = telemetry.request_id.set(uuid.uuid4().hex)
+    try:
+        body = dump_json(problem_body(error))
+        head = (
+            f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}\r\n"
+            f"content-type: {MEDIA_TYPE}\r\ncontent-length: {len(body)}\r\n"
+            f"x-request-id: {telemetry.request_id.get()}\r\nconnection: close\r\n\r\n"
+        )
+    finally:
+        telemetry.request_id.reset(token)
+    return head.encode("ascii") + body

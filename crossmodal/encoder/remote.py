@@ -1,0 +1,149 @@
+"""A model in another process: calls that end at once when that process is gone, hangs or is being replaced.
+
+A process that was killed leaves its socket to its successor, which needs its time to load; one that was stopped takes
+every call and answers none. In both, a caller would wait for the whole time a request has. So a monitor asks the other
+side for a sign of life, and while there is none, calls fail at once and those under way are given up.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+from dataclasses import asdict
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossmodal.batching import Lane
+from crossmodal.clip.base import ModelInfo, TextEmbeddings
+from crossmodal.errors import ModelUnavailable
+from crossmodal.records import Embeddings, Pixels, Preprocessing
+from crossmodal.telemetry import stage
+
+PING_EVERY = 1.0
+"""Seconds between two signs of life."""
+PING_TIMEOUT = 4.0
+"""Seconds a sign of life may take; the other process answers it beside the model's work."""
+
+_GONE = "the model's process does not answer; it is being started again: try again in a moment"
+
+
+class Call(Protocol):
+    """How the other process is called.
+
+    Raises ``ModelUnavailable`` if it cannot be reached, ``Overloaded`` or ``DeadlineExceeded`` if it says so.
+    """
+
+    def __call__(self, method: str, /, **arguments: Any) -> Awaitable[Any]:
+        """Call ``method`` there."""
+
+
+class RemoteEncoder:
+    """An ``Encoder`` that another process serves: methods `describe`, `embed_pixels` and `embed_texts`."""
+
+    def __init__(
+        self, call: Call, *, with_lane: bool = True, every: float = PING_EVERY, timeout: float = PING_TIMEOUT
+    ) -> None:
+        """``with_lane`` says whether the other side takes a lane; ``every`` and ``timeout`` are seconds."""
+        self._call = call
+        self._with_lane = with_lane
+        self._every = every
+        self._timeout = timeout
+        self._info: ModelInfo | None = None
+        self._monitor: asyncio.Task[None] | None = None
+        self._alive = asyncio.Event()
+        self._lost = asyncio.Event()
+        self._lost.set()
+
+    async def info(self) -> ModelInfo:
+        """What the other process has loaded."""
+        if self._info is None:
+            self._info = await self._describe()
+            self._note(alive=True)
+        if self._monitor is None:
+            self._monitor = asyncio.create_task(self._watch())
+        return self._info
+
+    async def ping(self) -> None:
+        """Return if the other process gave a sign of life lately. Raises ``ModelUnavailable``."""
+        await self.info()
+        if not self._alive.is_set():
+            raise ModelUnavailable(_GONE)
+
+    async def embed_pixels(self, pixels: Pixels, lane: Lane = Lane.INTERACTIVE) -> Embeddings:
+        """Embed uint8 [n, size, size, 3]."""
+        if not len(pixels):
+            return np.empty((0, (await self.info()).dim), dtype=np.float32)
+        embeddings: Embeddings = await self._embed("embed_pixels", lane, pixels=pixels)
+        return embeddings
+
+    async def embed_texts(self, texts: Sequence[str], lane: Lane = Lane.INTERACTIVE) -> TextEmbeddings:
+        """Embed texts."""
+        if not texts:
+            return unpack_texts(np.empty((0, (await self.info()).dim + 2), dtype=np.float32))
+        return unpack_texts(await self._embed("embed_texts", lane, texts=list(texts)))
+
+    async def close(self) -> None:
+        """Stop asking for signs of life."""
+        if self._monitor is not None:
+            self._monitor.cancel()
+            await asyncio.wait([self._monitor])
+
+    async def _embed(self, method: str, lane: Lane, **arguments: Any) -> Any:
+        await self.ping()
+        if self._with_lane:
+            arguments["lane"] = lane.value
+        with stage("embed"):
+            call = asyncio.ensure_future(self._call(method, **arguments))
+            lost = asyncio.ensure_future(self._lost.wait())
+            try:
+                await asyncio.wait({call, lost}, return_when=asyncio.FIRST_COMPLETED)
+                if not call.done():
+                    raise ModelUnavailable(_GONE)
+                return await call
+            finally:
+                call.cancel()
+                lost.cancel()
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(self._every)
+            try:
+                await self._describe()
+            except ModelUnavailable:
+                self._note(alive=False)
+            else:
+                self._note(alive=True)
+
+    async def _describe(self) -> ModelInfo:
+        try:
+            async with asyncio.timeout(self._timeout):
+                return unpack_info(await self._call("describe"))
+        except TimeoutError as error:
+            raise ModelUnavailable(_GONE) from error
+
+    def _note(self, *, alive: bool) -> None:
+        now, before = (self._alive, self._lost) if alive else (self._lost, self._alive)
+        before.clear()
+        now.set()
+
+
+def pack_info(info: ModelInfo) -> dict[str, Any]:
+    """``info`` as a JSON object, for the wire."""
+    return asdict(info)
+
+
+def unpack_info(members: dict[str, Any]) -> ModelInfo:
+    """The reverse of ``pack_info``."""
+    return ModelInfo(**members | {"preprocessing": Preprocessing(**members["preprocessing"])})
+
+
+def pack_texts(answer: TextEmbeddings) -> NDArray[np.float32]:
+    """One array for the wire, float32 [n, dim + 2]: the embeddings, then the tokens, then whether truncated."""
+    return np.column_stack([answer.embeddings, answer.tokens, answer.truncated]).astype(np.float32)
+
+
+def unpack_texts(packed: NDArray[np.float32]) -> TextEmbeddings:
+    """The reverse of ``pack_texts``."""
+    return TextEmbeddings(
+        np.ascontiguousarray(packed[:, :-2]), packed[:, -2].astype(np.int32), packed[:, -1].astype(np.bool_)
+    )

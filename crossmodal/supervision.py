@@ -1,0 +1,154 @@
+"""How processes begin and end: signals, exit status, and children that do not outlive their parent.
+
+`bentoml serve` runs a parent that starts workers, starts them again when they die, and sends SIGTERM on. Three things
+it leaves open are done here: a worker that can never work ends the whole server with a status that says so; a worker
+that is asked to end says "not ready" first and finishes what it has; and no worker outlives a parent that was killed.
+"""
+
+import asyncio
+import atexit
+import ctypes
+import os
+import signal
+import sys
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TypeVar
+
+import psutil
+
+T = TypeVar("T")
+
+EXIT_MISCONFIGURED = 78
+"""EX_CONFIG of sysexits.h."""
+_GIVE_UP_SIGNAL = signal.SIGUSR1
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+def end_quietly_on_sigterm() -> None:
+    """Exit with 0 on SIGTERM as long as nobody else handles it: nothing has begun yet."""
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+
+
+@contextmanager
+def exit_on_sigterm() -> Iterator[None]:
+    """Exit with 0 on SIGTERM while the block runs: it takes long, and nothing is under way yet."""
+    before = signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def supervise() -> None:
+    """In the parent: let a worker end everything by ``end_server``, with a status other than 0."""
+    failed = False
+
+    def give_up(_: int, __: FrameType | None) -> None:
+        nonlocal failed
+        failed = True
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def exit_with_status() -> None:
+        if failed:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(EXIT_MISCONFIGURED)
+
+    signal.signal(_GIVE_UP_SIGNAL, give_up)
+    atexit.register(exit_with_status)
+
+
+def end_server(parent: int) -> None:
+    """In a worker that can never work: end the server, not this worker alone, which would be started again for ever.
+
+    ``parent`` is the process that started this one; if it is gone already only this one ends.
+    """
+    sys.stderr.flush()
+    if os.getppid() == parent:
+        os.kill(parent, _GIVE_UP_SIGNAL)
+    os._exit(EXIT_MISCONFIGURED)
+
+
+def end_with_parent() -> None:
+    """In a worker: get SIGTERM when the parent dies, however it dies. Linux only; elsewhere nothing happens."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def on_sigterm(finish: Callable[[], Awaitable[None]]) -> None:
+    """Await ``finish`` when SIGTERM comes, then do what was done on it before. Call in the main thread's event loop."""
+    loop = asyncio.get_running_loop()
+    before = signal.getsignal(signal.SIGTERM)
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def run() -> None:
+        try:
+            await finish()
+        finally:
+            if callable(before):
+                before(signal.SIGTERM, None)
+
+    def start() -> None:
+        if not tasks:
+            tasks.add(loop.create_task(run()))
+
+    def handle(_: int, __: FrameType | None) -> None:
+        loop.call_soon_threadsafe(start)
+
+    signal.signal(signal.SIGTERM, handle)
+
+
+async def others_ended(mark: str, *, within: float) -> None:
+    """Return when no other child of this process's parent has ``mark`` on its command line, or after ``within`` seconds."""
+    parent = os.getppid()
+    deadline = asyncio.get_running_loop().time() + within
+    while asyncio.get_running_loop().time() < deadline:
+        if not await asyncio.to_thread(_siblings, parent, mark):
+            return
+        await asyncio.sleep(0.1)
+
+
+def _siblings(parent: int, mark: str) -> list[int]:
+    try:
+        children = psutil.Process(parent).children()
+    except psutil.NoSuchProcess:
+        return []
+    return [child.pid for child in children if child.pid != os.getpid() and _has_mark(child, mark)]
+
+
+def _has_mark(process: psutil.Process, mark: str) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE and mark in process.cmdline()
+    except psutil.Error:
+        return False
+
+
+async def in_daemon_thread(work: Callable[[], T]) -> T:
+    """Run ``work`` in a thread that does not keep the process from ending."""
+    loop = asyncio.get_running_loop()
+    result: asyncio.Future[T] = loop.create_future()
+
+    def deliver(setter: Callable[[], None]) -> None:
+        if not result.done():
+            setter()
+
+    def run() -> None:
+        try:
+            value = work()
+        except BaseException as error:  # noqa: BLE001 -- whatever it is, it belongs to who waits
+            caught = error
+            _call_if_open(loop, lambda: deliver(lambda: result.set_exception(caught)))
+        else:
+            _call_if_open(loop, lambda: deliver(lambda: result.set_result(value)))
+
+    threading.Thread(target=run, name="loader", daemon=True).start()
+    return await result
+
+
+def _call_if_open(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(callback)

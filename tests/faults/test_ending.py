@@ -1,0 +1,77 @@
+"""Being asked to end: not ready at once, what is under way is finished, status 0; and nothing left behind."""
+
+import os
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import psutil
+import pytest
+
+from tests.faults.checks import embed, until
+from tests.faults.conftest import Start
+from tools.servers import Server
+
+WORK = [f"{number} cats and dogs to the left of a bicycle" for number in range(700)]
+
+
+def readiness(server: Server) -> str:
+    try:
+        return str(httpx.get(f"{server.url}/readyz", timeout=5).status_code)
+    except httpx.TransportError as error:
+        return type(error).__name__
+
+
+@pytest.mark.parametrize("way", ["local", "service"])
+def test_sigterm_finishes_what_is_under_way(start: Start, way: str) -> None:
+    server = start(ENCODER=way)
+    with ThreadPoolExecutor(6) as pool:
+        answers = [pool.submit(embed, server, [f"{number} {text}" for text in WORK]) for number in range(6)]
+        time.sleep(0.7)
+        server.process.send_signal(signal.SIGTERM)
+        time.sleep(0.3)
+        assert readiness(server) == "503"
+        assert [answer.result().status_code for answer in answers] == [200] * 6
+    assert server.process.wait(30) == 0
+    assert readiness(server) == "ConnectError"
+
+
+def test_requests_are_taken_while_load_balancers_learn_of_the_end(start: Start) -> None:
+    server = start(DRAIN="4")
+    server.process.send_signal(signal.SIGTERM)
+    until(lambda: readiness(server) == "503", within=2)
+    assert embed(server).status_code == 200
+    assert server.process.wait(30) == 0
+
+
+@pytest.mark.parametrize("way", ["local", "service"])
+@pytest.mark.parametrize("after", [0.3, 2.0, 5.0])
+def test_sigterm_while_the_model_loads(start: Start, way: str, after: float) -> None:
+    server = start(ready=False, ENCODER=way)
+    until(lambda: "Starting production" in server.log, within=60)
+    time.sleep(after)
+    server.process.send_signal(signal.SIGTERM)
+    assert server.process.wait(20) == 0
+
+
+def test_a_second_sigterm_changes_nothing(start: Start) -> None:
+    server = start()
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(embed, server, WORK)
+        time.sleep(0.3)
+        for pid in [*server.workers("CrossModalSearch"), server.process.pid]:
+            os.kill(pid, signal.SIGTERM)
+        assert answer.result().status_code == 200
+    assert server.process.wait(30) == 0
+
+
+def test_workers_do_not_outlive_a_killed_parent(start: Start) -> None:
+    server = start(ENCODER="service")
+    workers = [*server.workers("Encoder"), *server.workers("CrossModalSearch")]
+    assert len(workers) == 2
+    server.process.kill()
+    server.process.wait()
+    until(lambda: not any(map(psutil.pid_exists, workers)), within=30)
+    again = start(ENCODER="service")  # the same folder: its store has no owner any more
+    assert embed(again).status_code == 200
