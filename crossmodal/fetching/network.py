@@ -112,10 +112,6 @@ class CheckedBackend(httpcore.AsyncNetworkBackend):
                 return self._stream
         raise failure
 
-    async def sleep(self, seconds: float) -> None:
-        """Wait; httpcore does between retries, of which none are asked for."""
-        await self._network.sleep(seconds)
-
 
 class _Meter:
     """Bytes that may still come; None for any number."""
