@@ -1,4 +1,6 @@
-"""Where pictures live: originals and thumbnails by the hash of their content, on a local folder or an object store.
+"""Where pictures live: originals and thumbnails by tenant and the hash of their content, in a folder or an object store.
+
+A tenant's pictures are in a folder of its name, and nowhere else: removing that folder removes them all.
 
 On a local folder a write is on the disk when it is acknowledged: written beside its place, flushed, renamed, and the
 folder flushed. An object store does the same by its own contract.
@@ -19,13 +21,14 @@ from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from crossmodal.errors import ConfigurationError, CrossModalError, NotFound, StoreUnavailable, ValidationFailed
+from crossmodal.records import is_tenant_name
 
 _T = TypeVar("_T")
 
 _HASH = re.compile(r"[0-9a-f]{64}")
 _ORIGINAL = "original"
 _THUMBNAIL = "thumbnail"
-_INCOMING = "incoming"
+_INCOMING = ".incoming"  # no tenant is called so
 _STALE_SECONDS = 24 * 3600.0
 
 
@@ -42,36 +45,37 @@ class _Blobs(Protocol):
 
 
 class MediaStore:
-    """Pictures by content hash (64 lower-case hex digits).
+    """Pictures by tenant and content hash (64 lower-case hex digits); the same bytes in two tenants are kept twice.
 
-    ``url`` is a local path, ``file://``, ``s3://``, ``gs://`` or ``memory://``. Every method runs in a pool of ``threads`` threads and raises ValidationFailed for what is no content hash and
-    StoreUnavailable when the storage fails. Construction raises ConfigurationError when the folder cannot be made or
-    written, or the package of the protocol is missing.
+    ``url`` is a local path, ``file://``, ``s3://``, ``gs://`` or ``memory://``. Every method runs in a pool of
+    ``threads`` threads and raises ValidationFailed for what is no content hash, ValueError for what is no tenant's name
+    and StoreUnavailable when the storage fails. Construction raises ConfigurationError when the folder cannot be made
+    or written, or the package of the protocol is missing.
     """
 
     def __init__(self, url: str, *, threads: int = 8) -> None:
         self._blobs = _open(url)
         self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="media")
 
-    async def put(self, content_hash: str, original: bytes, thumbnail: bytes) -> None:
+    async def put(self, tenant: str, content_hash: str, original: bytes, thumbnail: bytes) -> None:
         """Keep a picture and its thumbnail; what is there already with the same size is not written again."""
-        await self._run(self._put, content_hash, original, thumbnail)
+        await self._run(self._put, tenant, content_hash, original, thumbnail)
 
-    async def original(self, content_hash: str) -> bytes:
+    async def original(self, tenant: str, content_hash: str) -> bytes:
         """Read the picture as it came; NotFound if it is not kept."""
-        return await self._run(self._read, _ORIGINAL, content_hash)
+        return await self._run(self._read, tenant, _ORIGINAL, content_hash)
 
-    async def thumbnail(self, content_hash: str) -> bytes:
+    async def thumbnail(self, tenant: str, content_hash: str) -> bytes:
         """Read the thumbnail; NotFound if it is not kept."""
-        return await self._run(self._read, _THUMBNAIL, content_hash)
+        return await self._run(self._read, tenant, _THUMBNAIL, content_hash)
 
-    async def exists(self, content_hash: str) -> bool:
+    async def exists(self, tenant: str, content_hash: str) -> bool:
         """Tell whether the picture and its thumbnail are kept."""
-        return await self._run(self._exists, content_hash)
+        return await self._run(self._exists, tenant, content_hash)
 
-    async def delete(self, content_hash: str) -> None:
+    async def delete(self, tenant: str, content_hash: str) -> None:
         """Forget the picture and its thumbnail; nothing happens where there is none."""
-        await self._run(self._delete, content_hash)
+        await self._run(self._delete, tenant, content_hash)
 
     def close(self) -> None:
         """Wait for running work and end the threads."""
@@ -82,31 +86,31 @@ class MediaStore:
 
     # The thumbnail is written first and deleted last, so an original that is there has its thumbnail.
 
-    def _put(self, content_hash: str, original: bytes, thumbnail: bytes) -> None:
-        self._write(_key(_THUMBNAIL, content_hash), thumbnail)
-        self._write(_key(_ORIGINAL, content_hash), original)
+    def _put(self, tenant: str, content_hash: str, original: bytes, thumbnail: bytes) -> None:
+        self._write(_key(tenant, _THUMBNAIL, content_hash), thumbnail)
+        self._write(_key(tenant, _ORIGINAL, content_hash), original)
 
     def _write(self, key: str, content: bytes) -> None:
         with _storage_errors("written"):
             self._blobs.write(key, content)
 
-    def _read(self, kind: str, content_hash: str) -> bytes:
-        key = _key(kind, content_hash)
+    def _read(self, tenant: str, kind: str, content_hash: str) -> bytes:
+        key = _key(tenant, kind, content_hash)
         with _storage_errors("read"):
             try:
                 return self._blobs.read(key)
             except FileNotFoundError as error:
                 raise NotFound("There is no picture of that content.") from error
 
-    def _exists(self, content_hash: str) -> bool:
-        key = _key(_ORIGINAL, content_hash)
+    def _exists(self, tenant: str, content_hash: str) -> bool:
+        key = _key(tenant, _ORIGINAL, content_hash)
         with _storage_errors("looked up"):
             return self._blobs.size(key) is not None
 
-    def _delete(self, content_hash: str) -> None:
-        for kind in (_ORIGINAL, _THUMBNAIL):
+    def _delete(self, tenant: str, content_hash: str) -> None:
+        for key in (_key(tenant, _ORIGINAL, content_hash), _key(tenant, _THUMBNAIL, content_hash)):
             with _storage_errors("deleted"), suppress(FileNotFoundError):  # the inner one acts first
-                self._blobs.delete(_key(kind, content_hash))
+                self._blobs.delete(key)
 
 
 class _LocalBlobs:
@@ -212,11 +216,13 @@ def _open(url: str) -> _Blobs:
         ) from error
 
 
-def _key(kind: str, content_hash: str) -> str:
-    """Name the place of a blob: two levels of folders, so that none holds millions of names."""
+def _key(tenant: str, kind: str, content_hash: str) -> str:
+    """Name the place of a blob: below the tenant's folder two levels more, so that none holds millions of names."""
+    if not is_tenant_name(tenant):
+        raise ValueError("a tenant's name is 1 to 64 of a-z, 0-9, _ and -, and begins with a letter or a digit")
     if not _HASH.fullmatch(content_hash):
         raise ValidationFailed("A content hash is 64 lower-case hexadecimal digits.")
-    return f"{kind}/{content_hash[:2]}/{content_hash[2:4]}/{content_hash}"
+    return f"{tenant}/{kind}/{content_hash[:2]}/{content_hash[2:4]}/{content_hash}"
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """What travels between the rooms: items, hits and the shapes of arrays."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -34,6 +35,13 @@ class Modality(StrEnum):
 
 DEFAULT_TENANT = "default"
 """The tenant of everybody while no keys are configured."""
+
+_TENANT_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+
+
+def is_tenant_name(name: str) -> bool:
+    """Whether ``name`` may be a tenant's: 1 to 64 of a-z, 0-9, _ and -, the first a letter or a digit."""
+    return _TENANT_NAME.fullmatch(name) is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,14 @@ import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
-from crossmodal.errors import CrossModalError
+from crossmodal.errors import ConfigurationError, CrossModalError
+from crossmodal.records import DEFAULT_TENANT, is_tenant_name
 from crossmodal.search.indexing import Status
 from crossmodal.settings import Settings, load_settings
 from crossmodal.telemetry import configure_logging
@@ -21,26 +23,36 @@ from indexer.sources import scan_pictures, scan_texts
 app = typer.Typer(help="Fill the collections of the cross-modal search service.", no_args_is_help=True)
 
 Job = Callable[[Container], Awaitable[Counter[Status]]]
+Tenant = Annotated[str, typer.Option(help="whose items they become")]
 
 
 @app.command()
 def images(
     folder: Annotated[Path, typer.Argument(help="pictures below it are indexed, with metadata.jsonl beside them")],
+    tenant: Tenant = DEFAULT_TENANT,
 ) -> None:
     """Index every picture below a folder."""
     with _told():
+        _check_tenant(tenant)
         sources = scan_pictures(folder)
-    _run(lambda container: index_sources(container.indexing.index_images, sources, unit=" pictures"))
+    _run(lambda container: index_sources(partial(container.indexing.index_images, tenant), sources, unit=" pictures"))
 
 
 @app.command()
 def texts(
     file: Annotated[Path, typer.Argument(help=".jsonl with strings or {text, id, metadata}, or a text a line")],
+    tenant: Tenant = DEFAULT_TENANT,
 ) -> None:
     """Index the texts of a file."""
     with _told():
+        _check_tenant(tenant)
         sources = scan_texts(file)
-    _run(lambda container: index_sources(container.indexing.index_texts, sources, unit=" texts"))
+    _run(lambda container: index_sources(partial(container.indexing.index_texts, tenant), sources, unit=" texts"))
+
+
+def _check_tenant(name: str) -> None:
+    if not is_tenant_name(name):
+        raise ConfigurationError("--tenant is 1 to 64 of a-z, 0-9, _ and -, and begins with a letter or a digit")
 
 
 @contextmanager

@@ -1,10 +1,11 @@
-"""Named fakes: stand-ins for the model and for name servers in tests that are not about them."""
+"""Named fakes: stand-ins for the model, name servers and the web, and a store with a planted fault."""
 
 import asyncio
 import threading
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from ipaddress import ip_address
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,8 @@ from crossmodal.clip.base import ModelInfo, TextEmbeddings
 from crossmodal.errors import ValidationFailed
 from crossmodal.fetching import Spend
 from crossmodal.fetching.addresses import Address
-from crossmodal.records import Embeddings, Pixels, Preprocessing
+from crossmodal.records import Embeddings, Partition, Pixels, Point, Preprocessing
+from crossmodal.store.exact import ExactStore
 
 COLOURS = {"red": (255, 0, 0), "green": (0, 160, 0), "blue": (0, 0, 255), "white": (255, 255, 255), "black": (0, 0, 0)}
 CONTEXT = 12
@@ -150,3 +152,17 @@ class FakeFetcher:
 
     def close(self) -> None:
         self.closed = True
+
+
+class ForgetfulStore(ExactStore):
+    """A store with one fault: it drops the tenant, so every use is of what all tenants hold."""
+
+    async def upsert(self, partition: Partition, points: Sequence[Point]) -> None:
+        await super().upsert(self._everybody(partition), points)
+
+    def _open(self, partition: Partition) -> Any:
+        return super()._open(self._everybody(partition))
+
+    @staticmethod
+    def _everybody(partition: Partition) -> Partition:
+        return Partition("everybody", partition.modality)

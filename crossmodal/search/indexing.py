@@ -10,7 +10,7 @@ import numpy as np
 
 from crossmodal.encoder import Encoder, Lane
 from crossmodal.errors import ClientError, Conflict
-from crossmodal.records import Embedding, Item, Metadata, Modality, Point, hash_content
+from crossmodal.records import Embedding, Item, Metadata, Modality, Partition, Point, hash_content
 from crossmodal.search.pictures import Picture, PictureReader
 from crossmodal.search.texts import check_id, check_text
 from crossmodal.search.writing import ItemWriter
@@ -98,8 +98,9 @@ class _Candidate:
 class Indexing:
     """The use case. One instance serves all requests of a process.
 
-    Both methods answer one entry per submission, in their order. They raise ``Overloaded``, ``ModelUnavailable`` or
-    ``StoreUnavailable`` for the request as a whole; then nothing is acknowledged and sending it again is safe.
+    Both methods index for one tenant and answer one entry per submission, in their order. They raise ``Overloaded``,
+    ``ModelUnavailable`` or ``StoreUnavailable`` for the request as a whole; then nothing is acknowledged and sending it
+    again is safe.
     """
 
     def __init__(
@@ -117,19 +118,27 @@ class Indexing:
         self._pictures = pictures
         self._max_text_chars = max_text_chars
 
-    async def index_images(self, submissions: Sequence[Submission], lane: Lane = Lane.BULK) -> list[Indexed]:
+    async def index_images(
+        self, tenant: str, submissions: Sequence[Submission], lane: Lane = Lane.BULK
+    ) -> list[Indexed]:
         """Index encoded pictures."""
         hashes = await asyncio.gather(*(self._pictures.hash(submission.content) for submission in submissions))
-        return await self._index(Modality.IMAGE, submissions, hashes, lambda fresh: self._embed_images(fresh, lane))
+        return await self._index(
+            Partition(tenant, Modality.IMAGE), submissions, hashes, lambda fresh: self._embed_images(fresh, lane)
+        )
 
-    async def index_texts(self, submissions: Sequence[Submission], lane: Lane = Lane.BULK) -> list[Indexed]:
+    async def index_texts(
+        self, tenant: str, submissions: Sequence[Submission], lane: Lane = Lane.BULK
+    ) -> list[Indexed]:
         """Index texts."""
         hashes = [hash_content(submission.content) for submission in submissions]
-        return await self._index(Modality.TEXT, submissions, hashes, lambda fresh: self._embed_texts(fresh, lane))
+        return await self._index(
+            Partition(tenant, Modality.TEXT), submissions, hashes, lambda fresh: self._embed_texts(fresh, lane)
+        )
 
     async def _index(
         self,
-        modality: Modality,
+        partition: Partition,
         submissions: Sequence[Submission],
         hashes: Sequence[str],
         embed: Callable[[list[_Candidate]], Awaitable[None]],
@@ -141,19 +150,19 @@ class Indexing:
         for entry in entries:
             if entry.fault is None:
                 unique.setdefault(entry.id, entry)
-        await self._look_up(modality, list(unique.values()))
+        await self._look_up(partition, list(unique.values()))
         await embed([entry for entry in unique.values() if not entry.keeps_content])
         sound = [entry for entry in unique.values() if entry.fault is None]
         changed = [entry for entry in sound if not (entry.keeps_content and entry.keeps_metadata)]
-        written = await self._write(modality, changed)
+        written = await self._write(partition, changed)
         results = [_result(entry, unique.get(entry.id, entry), written) for entry in entries]
         for result in results:
-            count_indexed(modality, result.status)
+            count_indexed(partition.modality, result.status)
         return results
 
-    async def _look_up(self, modality: Modality, entries: Sequence[_Candidate]) -> None:
+    async def _look_up(self, partition: Partition, entries: Sequence[_Candidate]) -> None:
         with stage("store"):
-            existing = await self._store.fetch(modality, [entry.id for entry in entries], with_embeddings=True)
+            existing = await self._store.fetch(partition, [entry.id for entry in entries], with_embeddings=True)
         for entry, point in zip(entries, existing, strict=True):
             entry.existing = point
 
@@ -185,14 +194,18 @@ class Indexing:
             for (entry, _), embedding in zip(sound, answer.embeddings, strict=True):
                 entry.embedding = embedding
 
-    async def _write(self, modality: Modality, changed: Sequence[_Candidate]) -> set[str]:
+    async def _write(self, partition: Partition, changed: Sequence[_Candidate]) -> set[str]:
         """Write what changed; returns the ids that changed by it."""
         fresh = [entry for entry in changed if not entry.keeps_content]
         pictures = [entry.picture for entry in fresh if entry.picture is not None]
-        beaten = await self._writer.write(modality, [entry.point(modality) for entry in fresh], pictures)
-        await self._writer.update(modality, [entry.point(modality) for entry in changed if entry.keeps_content])
-        if modality is Modality.IMAGE:
-            await self._writer.release(entry.existing.item.content_hash for entry in fresh if entry.existing)
+        beaten = await self._writer.write(partition, [entry.point(partition.modality) for entry in fresh], pictures)
+        await self._writer.update(
+            partition, [entry.point(partition.modality) for entry in changed if entry.keeps_content]
+        )
+        if partition.modality is Modality.IMAGE:
+            await self._writer.release(
+                partition.tenant, (entry.existing.item.content_hash for entry in fresh if entry.existing)
+            )
         return {entry.id for entry in changed} - beaten
 
 

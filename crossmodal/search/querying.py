@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from crossmodal.encoder import Encoder
 from crossmodal.errors import NotFound
-from crossmodal.records import Embedding, Hit, Modality, Point, ScoredItem
+from crossmodal.records import Embedding, Hit, Modality, Partition, Point, ScoredItem
 from crossmodal.search.diversity import diversify
 from crossmodal.search.pictures import PictureReader
 from crossmodal.search.relevance import Calibration
@@ -51,7 +51,7 @@ class _Query:
 
 
 class Querying:
-    """The use case. One instance serves all requests of a process.
+    """The use case. One instance serves all requests of a process; each finds items of the tenant it names alone.
 
     Its methods raise ``Overloaded``, ``ModelUnavailable``, ``StoreUnavailable`` and the client errors that reading a
     text or a picture raises.
@@ -63,35 +63,35 @@ class Querying:
         self._pictures = pictures
         self._max_text_chars = max_text_chars
 
-    async def by_text(self, text: str, target: Modality, window: Window) -> Answer:
+    async def by_text(self, tenant: str, text: str, target: Modality, window: Window) -> Answer:
         """Items nearest to a text."""
         checked = check_text(text, max_chars=self._max_text_chars)
         answer = await self._encoder.embed_texts([checked])
         query = _Query(Modality.TEXT, answer.embeddings[0], truncated=bool(answer.truncated[0]))
-        return await self._find(query, target, window)
+        return await self._find(tenant, query, target, window)
 
-    async def by_picture(self, content: bytes, target: Modality, window: Window) -> Answer:
+    async def by_picture(self, tenant: str, content: bytes, target: Modality, window: Window) -> Answer:
         """Items nearest to an encoded picture; an item with the same bytes is never among them."""
         info = await self._encoder.info()
         picture = await self._pictures.read(content, info.preprocessing)
         embeddings = await self._encoder.embed_pixels(picture.pixels[None])
-        return await self._find(_Query(Modality.IMAGE, embeddings[0], picture.content_hash), target, window)
+        return await self._find(tenant, _Query(Modality.IMAGE, embeddings[0], picture.content_hash), target, window)
 
-    async def by_item(self, modality: Modality, item_id: str, target: Modality, window: Window) -> Answer:
+    async def by_item(self, tenant: str, modality: Modality, item_id: str, target: Modality, window: Window) -> Answer:
         """Items nearest to an indexed one; neither it nor another with its content is among them.
 
         Raises ``NotFound`` if there is no such item.
         """
         with stage("store"):
-            (point,) = await self._store.fetch(modality, [item_id], with_embeddings=True)
+            (point,) = await self._store.fetch(Partition(tenant, modality), [item_id], with_embeddings=True)
         if point is None:
             raise NotFound(f"there is no {modality} with the id {item_id!r}")
-        return await self._find(_query_of(point), target, window)
+        return await self._find(tenant, _query_of(point), target, window)
 
-    async def _find(self, query: _Query, target: Modality, window: Window) -> Answer:
+    async def _find(self, tenant: str, query: _Query, target: Modality, window: Window) -> Answer:
         calibration = Calibration((await self._encoder.info()).calibration)
         with stage("store"):
-            scored = await self._candidates(query, target, window)
+            scored = await self._candidates(tenant, query, target, window)
         hits = [calibration.hit(query.modality, each) for each in scored]
         relevant = [
             (each, hit) for each, hit in zip(scored, hits, strict=True) if hit.relevance >= window.min_relevance
@@ -103,11 +103,11 @@ class Querying:
             relevant = ([pool[place] for place in order] + rest)[window.offset : end]
         return Answer([hit for _, hit in relevant], query.truncated)
 
-    async def _candidates(self, query: _Query, target: Modality, window: Window) -> Sequence[ScoredItem]:
+    async def _candidates(self, tenant: str, query: _Query, target: Modality, window: Window) -> Sequence[ScoredItem]:
         diverse = bool(window.diversity)
         wanted = window.offset + window.n_results
         return await self._store.search(
-            target,
+            Partition(tenant, target),
             query.embedding,
             limit=max(wanted, DIVERSE_POOL) if diverse else window.n_results,
             offset=0 if diverse else window.offset,

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from crossmodal.media import MediaStore
-from crossmodal.records import Modality, Point
+from crossmodal.records import Modality, Partition, Point
 from crossmodal.search.gate import Gate
 from crossmodal.search.pictures import Picture
 from crossmodal.store.base import VectorStore
@@ -25,7 +25,7 @@ class ItemWriter:
         self._gate = Gate()
         self._one_writer = asyncio.Lock()
 
-    async def write(self, modality: Modality, points: Sequence[Point], pictures: Sequence[Picture]) -> set[str]:
+    async def write(self, partition: Partition, points: Sequence[Point], pictures: Sequence[Picture]) -> set[str]:
         """Put the files of ``pictures``, then the points; durable when it returns.
 
         Returns the ids that somebody else wrote just so in the meantime: those are left as they are. Raises
@@ -35,52 +35,52 @@ class ItemWriter:
             return set()
         with stage("store"):
             async with self._gate.shared():
-                await asyncio.gather(*(self._put(picture) for picture in pictures))
+                await asyncio.gather(*(self._put(partition.tenant, picture) for picture in pictures))
                 async with self._one_writer:
-                    present = await self._store.fetch(modality, [point.item.id for point in points])
+                    present = await self._store.fetch(partition, [point.item.id for point in points])
                     pairs = list(zip(points, present, strict=True))
-                    await self._store.upsert(modality, [point for point, now in pairs if not _is_same(point, now)])
+                    await self._store.upsert(partition, [point for point, now in pairs if not _is_same(point, now)])
         return {point.item.id for point, now in pairs if _is_same(point, now)}
 
-    async def update(self, modality: Modality, points: Sequence[Point]) -> None:
+    async def update(self, partition: Partition, points: Sequence[Point]) -> None:
         """Write items that exist with the same content; one deleted meanwhile stays deleted."""
         if not points:
             return
         with stage("store"):
             async with self._gate.shared():
-                present = await self._store.fetch(modality, [point.item.id for point in points])
+                present = await self._store.fetch(partition, [point.item.id for point in points])
                 kept = [
                     point
                     for point, now in zip(points, present, strict=True)
                     if now is not None and now.item.content_hash == point.item.content_hash
                 ]
                 if kept:
-                    await self._store.upsert(modality, kept)
+                    await self._store.upsert(partition, kept)
 
-    async def remove(self, modality: Modality, item_id: str) -> bool:
-        """Remove an item and, if nothing else needs it, its file; False if there was no such item."""
+    async def remove(self, partition: Partition, item_id: str) -> bool:
+        """Remove an item and, if nothing else of its tenant needs it, its file; False if there was no such item."""
         with stage("store"):
             async with self._gate.exclusive():
-                (point,) = await self._store.fetch(modality, [item_id])
+                (point,) = await self._store.fetch(partition, [item_id])
                 if point is None:
                     return False
-                await self._store.delete(modality, [item_id])
-                if modality is Modality.IMAGE:
-                    await self._drop_unused(point.item.content_hash)
+                await self._store.delete(partition, [item_id])
+                if partition.modality is Modality.IMAGE:
+                    await self._drop_unused(partition.tenant, point.item.content_hash)
                 return True
 
-    async def release(self, content_hashes: Iterable[str]) -> None:
-        """Delete the files of pictures that no item holds any more."""
+    async def release(self, tenant: str, content_hashes: Iterable[str]) -> None:
+        """Delete the files of pictures that none of the tenant's items holds any more."""
         for content_hash in set(content_hashes):
             async with self._gate.exclusive():
-                await self._drop_unused(content_hash)
+                await self._drop_unused(tenant, content_hash)
 
-    async def _drop_unused(self, content_hash: str) -> None:
-        if not await self._store.count(Modality.IMAGE, content_hash=content_hash):
-            await self._media.delete(content_hash)
+    async def _drop_unused(self, tenant: str, content_hash: str) -> None:
+        if not await self._store.count(Partition(tenant, Modality.IMAGE), content_hash=content_hash):
+            await self._media.delete(tenant, content_hash)
 
-    async def _put(self, picture: Picture) -> None:
-        await self._media.put(picture.content_hash, picture.content, picture.thumbnail)
+    async def _put(self, tenant: str, picture: Picture) -> None:
+        await self._media.put(tenant, picture.content_hash, picture.content, picture.thumbnail)
 
 
 def _is_same(point: Point, now: Point | None) -> bool:

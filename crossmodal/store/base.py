@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from crossmodal.records import Embedding, Item, Modality, Point, ScoredItem
+from crossmodal.records import Embedding, Item, Partition, Point, ScoredItem
 from crossmodal.store.filters import Filter
 
 
@@ -25,7 +25,10 @@ class Page:
 
 
 class VectorStore(Protocol):
-    """One collection per modality, cosine similarity, items found by id.
+    """One collection per modality, cosine similarity, items found by id, each tenant's for itself.
+
+    Every use names its ``Partition``, and the store sees to it that nothing of another is read, counted or changed: the
+    same id in two partitions is two items, and what ``where`` says can only narrow a partition.
 
     Every method but ``close`` raises ``StoreUnavailable`` when the store does not answer. Embeddings given must be
     finite and of unit length, ``created_at`` has a time zone, ``limit`` is at least 1 and ``offset`` at least 0: callers
@@ -42,20 +45,20 @@ class VectorStore(Protocol):
         cannot be opened at all (no rights, owned by another process).
         """
 
-    async def upsert(self, modality: Modality, points: Sequence[Point]) -> None:
+    async def upsert(self, partition: Partition, points: Sequence[Point]) -> None:
         """Insert or replace by id. When it returns the points are durable and found by every later search."""
 
     async def fetch(
-        self, modality: Modality, ids: Sequence[str], *, with_embeddings: bool = False
+        self, partition: Partition, ids: Sequence[str], *, with_embeddings: bool = False
     ) -> list[Point | None]:
         """Points by id, in the order of ``ids``, None where there is none; without embeddings they are empty arrays."""
 
-    async def delete(self, modality: Modality, ids: Sequence[str]) -> None:
+    async def delete(self, partition: Partition, ids: Sequence[str]) -> None:
         """Remove by id, durably; unknown ids are no error."""
 
     async def search(
         self,
-        modality: Modality,
+        partition: Partition,
         query: Embedding,
         *,
         limit: int,
@@ -67,12 +70,12 @@ class VectorStore(Protocol):
         """Nearest by cosine, best first, equal scores by id; ``without_content`` is a content hash whose items are left out."""
 
     async def scroll(
-        self, modality: Modality, *, limit: int, cursor: str | None = None, where: Filter | None = None
+        self, partition: Partition, *, limit: int, cursor: str | None = None, where: Filter | None = None
     ) -> Page:
-        """Walk through a collection. Raises ``ValidationFailed`` for a cursor this store did not give out."""
+        """Walk through a partition. Raises ``ValidationFailed`` for a cursor that was not given out for it."""
 
-    async def count(self, modality: Modality, *, where: Filter | None = None, content_hash: str | None = None) -> int:
-        """Exact number of items, of those with ``content_hash`` when given."""
+    async def count(self, partition: Partition, *, where: Filter | None = None, content_hash: str | None = None) -> int:
+        """Exact number of the partition's items, of those with ``content_hash`` when given."""
 
     async def ping(self) -> None:
         """Return if the store answers now."""

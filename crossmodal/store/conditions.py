@@ -44,14 +44,20 @@ def translate(where: Filter, dialect: Dialect[C]) -> C:  # noqa: PLR0911 -- one 
 
 def restrict(
     dialect: Dialect[C],
+    tenant: str,
     where: Filter | None = None,
     *,
     content_hash: str | None = None,
     without_content: str | None = None,
-) -> C | None:
-    """``where`` and one content hash wanted or left out, as one condition; None if nothing is asked."""
-    must = [] if where is None else [translate(where, dialect)]
+) -> C:
+    """Items of ``tenant`` and no other, of those the ones of ``where`` and of one content hash wanted or left out.
+
+    The tenant stands beside ``where`` and not in it, so whatever is denied or offered there is so within the tenant.
+    """
+    must = [dialect.keyword(payload.TENANT, [tenant])]
+    if where is not None:
+        must.append(translate(where, dialect))
     if content_hash is not None:
         must.append(dialect.keyword(payload.CONTENT_HASH, [content_hash]))
     must_not = [] if without_content is None else [dialect.keyword(payload.CONTENT_HASH, [without_content])]
-    return dialect.join(must=must, must_not=must_not) if must or must_not else None
+    return dialect.join(must=must, must_not=must_not)

@@ -1,7 +1,7 @@
 """The folder of an embedded store: who owns it, and which model its vectors belong to.
 
 lock              held by the owning process for as long as it has the store open; the kernel drops it with the process
-collections.json  dimension and fingerprint, written whole before the first collection is made
+collections.json  layout, dimension and fingerprint, written whole before the first collection is made
 images/, texts/   the engine's files, renamed into place once the engine has written them
 """
 
@@ -16,7 +16,8 @@ from pathlib import Path
 from crossmodal.errors import ConfigurationError
 from crossmodal.records import Modality
 from crossmodal.store.base import CollectionSpec
-from crossmodal.store.fingerprint import require_same
+from crossmodal.store.fingerprint import require_layout, require_same
+from crossmodal.store.payload import LAYOUT
 
 _ELSEWHERE = "index into another folder by setting CROSSMODAL_STORE or DATA"
 
@@ -65,7 +66,7 @@ class StoreFolder:
                 f"the store holds collections but not the note of which model made them; restore collections.json, or {_ELSEWHERE}"
             )
         else:
-            _write_whole(note, json.dumps({"version": 1, **asdict(spec)}))
+            _write_whole(note, json.dumps({"version": LAYOUT, **asdict(spec)}))
 
     def shard_path(self, modality: Modality) -> Path:
         """Where the engine keeps the collection of ``modality``."""
@@ -105,6 +106,7 @@ def _read_spec(note: Path) -> CollectionSpec:
     try:
         stored = json.loads(note.read_bytes())
         dim, fingerprint = stored["dim"], stored["fingerprint"]
+        layout = stored["version"]
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise ConfigurationError(
             f"the note of which model made the collections, collections.json, is unreadable; restore it, or {_ELSEWHERE}"
@@ -113,6 +115,7 @@ def _read_spec(note: Path) -> CollectionSpec:
         raise ConfigurationError(
             f"collections.json does not hold a dimension and a fingerprint; restore it, or {_ELSEWHERE}"
         )
+    require_layout(layout, elsewhere=_ELSEWHERE)
     return CollectionSpec(dim, fingerprint)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import qdrant_edge as engine
 
 from crossmodal.errors import CrossModalError, ServerError, StoreUnavailable
-from crossmodal.records import Embedding, Embeddings, Item, Modality, Point, ScoredItem
+from crossmodal.records import Embedding, Embeddings, Item, Partition, Point, ScoredItem
 from crossmodal.store import payload
 from crossmodal.store.conditions import restrict
 from crossmodal.store.edge_folder import sync_files
@@ -42,7 +42,9 @@ class EdgeDialect:
 
     def keyword(self, path: str, values: list[str]) -> Any:
         """See ``Dialect.keyword``."""
-        return engine.FieldCondition(key=path, match=engine.MatchAny(values))
+        # Every query asks for one tenant. Asked so it adds 11 to 17 % to a search, as a list of one value 45 to 57 %.
+        match = engine.MatchValue(value=values[0]) if len(values) == 1 else engine.MatchAny(values)
+        return engine.FieldCondition(key=path, match=match)
 
     def number(self, path: str, bounds: Range) -> Any:
         """See ``Dialect.number``."""
@@ -60,7 +62,7 @@ _DIALECT = EdgeDialect()
 
 
 class EdgeCollection:
-    """The items of one modality. The caller sees to it that calls come one at a time and inside ``in_engine``."""
+    """The items of one modality, of every tenant. The caller sees to it that calls come one at a time and inside ``in_engine``."""
 
     @staticmethod
     def create(path: str, dim: int) -> None:
@@ -75,8 +77,7 @@ class EdgeCollection:
         shard.flush()
         shard.close()
 
-    def __init__(self, path: str, modality: Modality) -> None:
-        self._modality = modality
+    def __init__(self, path: str) -> None:
         self._log = Path(path) / "wal"
         self._unflushed = 0
         self._shard = engine.EdgeShard.load(path)
@@ -87,20 +88,24 @@ class EdgeCollection:
         # dimensions, which only start-up may, and returns at once if few were deleted.
         self._shard.optimize()
 
-    def write(self, items: Sequence[Item], embeddings: Embeddings) -> None:
+    def write(self, partition: Partition, items: Sequence[Item], embeddings: Embeddings) -> None:
         """Insert or replace; durable after ``sync``."""
         for name in self._numbers.missing(items):
             self._index(payload.number_path(name), engine.PayloadSchemaType.Float)
             self._numbers.add(name)
         points = [
-            engine.Point(payload.point_id(item.id), embedding.tolist(), payload.to_payload(item))
+            engine.Point(
+                payload.point_id(partition.tenant, item.id),
+                embedding.tolist(),
+                payload.to_payload(partition.tenant, item),
+            )
             for item, embedding in zip(items, embeddings, strict=True)
         ]
         self._update(engine.UpdateOperation.upsert_points(points), len(points))
 
-    def delete(self, ids: Sequence[str]) -> None:
+    def delete(self, partition: Partition, ids: Sequence[str]) -> None:
         """Remove by id; durable after ``sync``."""
-        keys = [payload.point_id(item_id) for item_id in ids]
+        keys = [payload.point_id(partition.tenant, item_id) for item_id in ids]
         self._update(engine.UpdateOperation.delete_points([*keys]), len(keys))
 
     def sync(self) -> None:
@@ -111,42 +116,59 @@ class EdgeCollection:
         """
         sync_files(self._log)
 
-    def fetch(self, ids: Sequence[str], *, with_embeddings: bool) -> list[Point | None]:
+    def fetch(self, partition: Partition, ids: Sequence[str], *, with_embeddings: bool) -> list[Point | None]:
         """Points in the order of ``ids``, None where there is none."""
-        keys = [payload.point_id(item_id) for item_id in ids]
+        keys = [payload.point_id(partition.tenant, item_id) for item_id in ids]
         records = self._shard.retrieve([*keys], _WITHOUT_TERMS, with_embeddings)
-        found = {str(record.id): Point(self._item(record), _embedding(record)) for record in records}
+        found = {
+            str(record.id): Point(_item(record, partition), _embedding(record))
+            for record in records
+            if payload.is_of(record.payload or {}, partition)
+        }
         return [found.get(key) for key in keys]
 
     def search(
-        self, query: Embedding, limit: int, where: Filter | None, without_content: str | None, *, with_embeddings: bool
+        self,
+        partition: Partition,
+        query: Embedding,
+        limit: int,
+        where: Filter | None,
+        without_content: str | None,
+        *,
+        with_embeddings: bool,
     ) -> list[ScoredItem]:
         """The best ``limit`` by cosine."""
         request = engine.QueryRequest(
             limit=limit,
             query=engine.Query.Nearest(query.tolist()),
-            filter=restrict(_DIALECT, where, without_content=without_content),
+            filter=restrict(_DIALECT, partition.tenant, where, without_content=without_content),
             params=engine.SearchParams(exact=True),
             with_payload=_WITHOUT_TERMS,
             with_vector=with_embeddings,
         )
         return [
-            ScoredItem(self._item(hit), cosine(hit.score), _embedding(hit) if with_embeddings else None)
+            ScoredItem(_item(hit, partition), cosine(hit.score), _embedding(hit) if with_embeddings else None)
             for hit in self._shard.query(request)
         ]
 
-    def scroll(self, limit: int, start: str | None, where: Filter | None) -> tuple[list[Item], str | None]:
+    def scroll(
+        self, partition: Partition, limit: int, start: str | None, where: Filter | None
+    ) -> tuple[list[Item], str | None]:
         """``limit`` items by rising point id from ``start`` on, and the point id after them."""
         request = engine.ScrollRequest(
-            offset=start, limit=limit, filter=restrict(_DIALECT, where), with_payload=_WITHOUT_TERMS
+            offset=start, limit=limit, filter=restrict(_DIALECT, partition.tenant, where), with_payload=_WITHOUT_TERMS
         )
         records, following = self._shard.scroll(request)
-        return [self._item(record) for record in records], None if following is None else str(following)
+        return [_item(record, partition) for record in records], None if following is None else str(following)
 
-    def count(self, where: Filter | None, content_hash: str | None) -> int:
+    def count(self, partition: Partition, where: Filter | None, content_hash: str | None) -> int:
         """Exact number of items."""
-        restriction = restrict(_DIALECT, where, content_hash=content_hash)
+        restriction = restrict(_DIALECT, partition.tenant, where, content_hash=content_hash)
         return self._shard.count(engine.CountRequest(exact=True, filter=restriction))
+
+    def ping(self) -> None:
+        """Return if the engine answers."""
+        self._shard.info()
 
     def close(self) -> None:
         """Flush and release the files."""
@@ -163,8 +185,9 @@ class EdgeCollection:
     def _index(self, path: str, kind: engine.PayloadSchemaType) -> None:
         self._shard.update(engine.UpdateOperation.create_field_index(path, kind))  # does nothing to one that exists
 
-    def _item(self, record: engine.Record | engine.ScoredPoint) -> Item:
-        return payload.from_payload(record.payload or {}, self._modality)
+
+def _item(record: engine.Record | engine.ScoredPoint, partition: Partition) -> Item:
+    return payload.from_payload(record.payload or {}, partition)
 
 
 def _embedding(record: engine.Record | engine.ScoredPoint) -> Embedding:

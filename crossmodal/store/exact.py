@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from crossmodal.errors import StoreUnavailable
-from crossmodal.records import Embedding, Embeddings, Item, Modality, Point, ScoredItem
+from crossmodal.records import DEFAULT_TENANT, Embedding, Embeddings, Item, Modality, Partition, Point, ScoredItem
 from crossmodal.store.base import CollectionSpec, Page
 from crossmodal.store.cursor import decode_cursor, encode_cursor
 from crossmodal.store.filters import Filter, matches
@@ -31,7 +31,7 @@ class _Collection:
 
 
 class ExactStore:
-    """A ``VectorStore`` of dictionaries and one matrix product a search; nothing outlives ``close``.
+    """A ``VectorStore`` of dictionaries, one for each partition, and one matrix product a search; nothing outlives ``close``.
 
     Items returned share their metadata with the store: read them, do not change them.
     """
@@ -40,7 +40,7 @@ class ExactStore:
 
     def __init__(self) -> None:
         self._spec: CollectionSpec | None = None
-        self._collections: dict[Modality, _Collection] = {}
+        self._collections: dict[Partition, _Collection] = {}
 
     async def open(self, spec: CollectionSpec) -> None:
         """See ``VectorStore.open``; an open store is checked against ``spec`` again."""
@@ -48,35 +48,36 @@ class ExactStore:
             require_same(self._spec, spec, elsewhere="restart, which empties the store in memory")
         else:
             self._spec = spec
-            self._collections = {modality: _Collection() for modality in Modality}
+            self._collections = {}
 
-    async def upsert(self, modality: Modality, points: Sequence[Point]) -> None:
+    async def upsert(self, partition: Partition, points: Sequence[Point]) -> None:
         """See ``VectorStore.upsert``."""
-        collection = self._open(modality)
-        for point, embedding in zip(points, unit_rows(points, modality, self._dim), strict=True):
+        collection = self._open(partition)
+        for point, embedding in zip(points, unit_rows(points, partition.modality, self._dim), strict=True):
             item = replace(point.item, metadata=deepcopy(dict(point.item.metadata)))
             collection.points[item.id] = Point(item, embedding)
         collection.matrix = None
+        self._collections[partition] = collection
 
     async def fetch(
-        self, modality: Modality, ids: Sequence[str], *, with_embeddings: bool = False
+        self, partition: Partition, ids: Sequence[str], *, with_embeddings: bool = False
     ) -> list[Point | None]:
         """See ``VectorStore.fetch``."""
-        found = [self._open(modality).points.get(item_id) for item_id in ids]
+        found = [self._open(partition).points.get(item_id) for item_id in ids]
         if with_embeddings:
             return [point and Point(point.item, point.embedding.copy()) for point in found]
         return [point and Point(point.item, np.empty(0, np.float32)) for point in found]
 
-    async def delete(self, modality: Modality, ids: Sequence[str]) -> None:
+    async def delete(self, partition: Partition, ids: Sequence[str]) -> None:
         """See ``VectorStore.delete``."""
-        collection = self._open(modality)
+        collection = self._open(partition)
         for item_id in ids:
             collection.points.pop(item_id, None)
         collection.matrix = None
 
     async def search(
         self,
-        modality: Modality,
+        partition: Partition,
         query: Embedding,
         *,
         limit: int,
@@ -86,7 +87,7 @@ class ExactStore:
         with_embeddings: bool = False,
     ) -> list[ScoredItem]:
         """See ``VectorStore.search``."""
-        collection = self._open(modality)
+        collection = self._open(partition)
         wanted = unit(query, self._dim)
         check_window(limit, offset)
         if not collection.points:
@@ -101,24 +102,26 @@ class ExactStore:
         return sorted(hits, key=rank)[offset : offset + limit]
 
     async def scroll(
-        self, modality: Modality, *, limit: int, cursor: str | None = None, where: Filter | None = None
+        self, partition: Partition, *, limit: int, cursor: str | None = None, where: Filter | None = None
     ) -> Page:
         """See ``VectorStore.scroll``; the order is that of the ids' UUIDs, as in the Qdrant engines."""
         check_window(limit, 0)
-        start = "" if cursor is None else decode_cursor(modality, cursor)
-        ids = {point_id(item_id): point.item for item_id, point in self._open(modality).points.items()}
+        start = "" if cursor is None else decode_cursor(partition, cursor)
+        ids = {
+            point_id(partition.tenant, item_id): point.item for item_id, point in self._open(partition).points.items()
+        }
         left = [key for key, item in sorted(ids.items()) if key >= start and _holds(where, item)]
-        next_cursor = encode_cursor(modality, left[limit]) if len(left) > limit else None
+        next_cursor = encode_cursor(partition, left[limit]) if len(left) > limit else None
         return Page([ids[key] for key in left[:limit]], next_cursor)
 
-    async def count(self, modality: Modality, *, where: Filter | None = None, content_hash: str | None = None) -> int:
+    async def count(self, partition: Partition, *, where: Filter | None = None, content_hash: str | None = None) -> int:
         """See ``VectorStore.count``."""
-        items = [point.item for point in self._open(modality).points.values()]
+        items = [point.item for point in self._open(partition).points.values()]
         return sum(_holds(where, item) and content_hash in {None, item.content_hash} for item in items)
 
     async def ping(self) -> None:
         """See ``VectorStore.ping``."""
-        self._open(Modality.IMAGE)
+        self._open(Partition(DEFAULT_TENANT, Modality.IMAGE))
 
     async def close(self) -> None:
         """See ``VectorStore.close``."""
@@ -129,10 +132,10 @@ class ExactStore:
     def _dim(self) -> int:
         return self._spec.dim if self._spec else 0
 
-    def _open(self, modality: Modality) -> _Collection:
+    def _open(self, partition: Partition) -> _Collection:
         if self._spec is None:
             raise StoreUnavailable("the store is not open")
-        return self._collections[modality]
+        return self._collections.get(partition) or _Collection()
 
 
 def _holds(where: Filter | None, item: Item) -> bool:

@@ -13,13 +13,13 @@ import numpy as np
 from qdrant_client import AsyncQdrantClient, models
 
 from crossmodal.errors import ConfigurationError, ServerError, StoreUnavailable
-from crossmodal.records import Embedding, Modality, Point, ScoredItem
+from crossmodal.records import Embedding, Modality, Partition, Point, ScoredItem
 from crossmodal.store import payload
 from crossmodal.store.base import CollectionSpec, Page
 from crossmodal.store.conditions import restrict
 from crossmodal.store.cursor import decode_cursor, encode_cursor
 from crossmodal.store.filters import Filter, Range
-from crossmodal.store.fingerprint import require_same
+from crossmodal.store.fingerprint import require_layout, require_same
 from crossmodal.store.qdrant_faults import call, mapped
 from crossmodal.store.ranking import check_window, stable_page
 from crossmodal.store.vectors import cosine, unit, unit_rows
@@ -30,6 +30,7 @@ PIECE = 128
 TIMEOUT_S = 10
 """The longest one attempt may take, whole seconds."""
 
+_ELSEWHERE = "index into another server or folder by setting CROSSMODAL_STORE or DATA"
 _WITHOUT_TERMS = models.PayloadSelectorExclude(exclude=[payload.TERMS])
 # Of no effect unless the operator has switched quantization on; then it keeps the recall.
 _SEARCH = models.SearchParams(quantization=models.QuantizationSearchParams(rescore=True, oversampling=2.0))
@@ -40,7 +41,8 @@ class QdrantDialect:
 
     def keyword(self, path: str, values: list[str]) -> models.Condition:
         """See ``Dialect.keyword``."""
-        return models.FieldCondition(key=path, match=models.MatchAny(any=values))
+        match = models.MatchValue(value=values[0]) if len(values) == 1 else models.MatchAny(any=values)
+        return models.FieldCondition(key=path, match=match)
 
     def number(self, path: str, bounds: Range) -> models.Condition:
         """See ``Dialect.number``."""
@@ -58,7 +60,7 @@ class QdrantDialect:
         return models.Filter(must=must, should=should, must_not=must_not)
 
 
-_DIALECT = QdrantDialect()
+_filter: Callable[..., Any] = partial(restrict, QdrantDialect())
 
 
 class QdrantStore:
@@ -93,51 +95,52 @@ class QdrantStore:
             raise
         self._client, self._dim, self._numbers = client, spec.dim, numbers
 
-    async def upsert(self, modality: Modality, points: Sequence[Point]) -> None:
+    async def upsert(self, partition: Partition, points: Sequence[Point]) -> None:
         """See ``VectorStore.upsert``. Raises ``ValueError`` for embeddings or items the collection cannot take."""
         client = self._opened()
-        embeddings = unit_rows(points, modality, self._dim)
+        embeddings = unit_rows(points, partition.modality, self._dim)
         newest = {point.item.id: index for index, point in enumerate(points)}
         structs = [
             models.PointStruct(
-                id=payload.point_id(item_id),
+                id=payload.point_id(partition.tenant, item_id),
                 vector=embeddings[index].tolist(),
-                payload=payload.to_payload(points[index].item),
+                payload=payload.to_payload(partition.tenant, points[index].item),
             )
             for item_id, index in newest.items()
         ]
-        await self._index_numbers(modality, points)
+        await self._index_numbers(partition.modality, points)
         for start in range(0, len(structs), PIECE):
             piece = structs[start : start + PIECE]
-            _require_applied(await call(partial(client.upsert, self._name(modality), piece, wait=True)))
+            _require_applied(await call(partial(client.upsert, self._name(partition.modality), piece, wait=True)))
 
     async def fetch(
-        self, modality: Modality, ids: Sequence[str], *, with_embeddings: bool = False
+        self, partition: Partition, ids: Sequence[str], *, with_embeddings: bool = False
     ) -> list[Point | None]:
         """See ``VectorStore.fetch``."""
         client = self._opened()
-        keys = [payload.point_id(item_id) for item_id in ids]
+        keys = [payload.point_id(partition.tenant, item_id) for item_id in ids]
         records = await call(
             lambda: client.retrieve(
-                self._name(modality), keys, with_payload=_WITHOUT_TERMS, with_vectors=with_embeddings
+                self._name(partition.modality), keys, with_payload=_WITHOUT_TERMS, with_vectors=with_embeddings
             )
         )
         found = {
-            str(record.id): Point(payload.from_payload(record.payload or {}, modality), _embedding(record.vector))
+            str(record.id): Point(payload.from_payload(record.payload or {}, partition), _embedding(record.vector))
             for record in records
+            if payload.is_of(record.payload or {}, partition)
         }
         return [found.get(key) for key in keys]
 
-    async def delete(self, modality: Modality, ids: Sequence[str]) -> None:
+    async def delete(self, partition: Partition, ids: Sequence[str]) -> None:
         """See ``VectorStore.delete``."""
         client = self._opened()
-        selector = models.PointIdsList(points=[payload.point_id(item_id) for item_id in ids])
+        selector = models.PointIdsList(points=[payload.point_id(partition.tenant, item_id) for item_id in ids])
         if ids:
-            _require_applied(await call(lambda: client.delete(self._name(modality), selector, wait=True)))
+            _require_applied(await call(lambda: client.delete(self._name(partition.modality), selector, wait=True)))
 
     async def search(
         self,
-        modality: Modality,
+        partition: Partition,
         query: Embedding,
         *,
         limit: int,
@@ -149,15 +152,14 @@ class QdrantStore:
         """See ``VectorStore.search``."""
         client = self._opened()
         wanted = unit(query, self._dim).tolist()
-        restriction = _filter(where, without_content=without_content)
 
         async def best(n: int) -> list[ScoredItem]:
             response = await call(
                 lambda: client.query_points(
-                    self._name(modality),
+                    self._name(partition.modality),
                     query=wanted,
                     limit=n,
-                    query_filter=restriction,
+                    query_filter=_filter(partition.tenant, where, without_content=without_content),
                     search_params=_SEARCH,
                     with_payload=_WITHOUT_TERMS,
                     with_vectors=with_embeddings,
@@ -165,7 +167,7 @@ class QdrantStore:
             )
             return [
                 ScoredItem(
-                    payload.from_payload(hit.payload or {}, modality),
+                    payload.from_payload(hit.payload or {}, partition),
                     cosine(hit.score),
                     _embedding(hit.vector) if with_embeddings else None,
                 )
@@ -175,25 +177,29 @@ class QdrantStore:
         return await stable_page(best, limit=limit, offset=offset)
 
     async def scroll(
-        self, modality: Modality, *, limit: int, cursor: str | None = None, where: Filter | None = None
+        self, partition: Partition, *, limit: int, cursor: str | None = None, where: Filter | None = None
     ) -> Page:
         """See ``VectorStore.scroll``; items inserted meanwhile are met if their turn is still to come."""
         check_window(limit, 0)
         client = self._opened()
-        start = None if cursor is None else decode_cursor(modality, cursor)
+        start = None if cursor is None else decode_cursor(partition, cursor)
         records, following = await call(
             lambda: client.scroll(
-                self._name(modality), _filter(where), limit=limit, offset=start, with_payload=_WITHOUT_TERMS
+                self._name(partition.modality),
+                _filter(partition.tenant, where),
+                limit=limit,
+                offset=start,
+                with_payload=_WITHOUT_TERMS,
             )
         )
-        items = [payload.from_payload(record.payload or {}, modality) for record in records]
-        return Page(items, None if following is None else encode_cursor(modality, str(following)))
+        items = [payload.from_payload(record.payload or {}, partition) for record in records]
+        return Page(items, None if following is None else encode_cursor(partition, str(following)))
 
-    async def count(self, modality: Modality, *, where: Filter | None = None, content_hash: str | None = None) -> int:
+    async def count(self, partition: Partition, *, where: Filter | None = None, content_hash: str | None = None) -> int:
         """See ``VectorStore.count``."""
         client = self._opened()
-        restriction = _filter(where, content_hash=content_hash)
-        return (await call(lambda: client.count(self._name(modality), restriction, exact=True))).count
+        restriction = _filter(partition.tenant, where, content_hash=content_hash)
+        return (await call(lambda: client.count(self._name(partition.modality), restriction, exact=True))).count
 
     async def ping(self) -> None:
         """See ``VectorStore.ping``; one attempt, and the collections must be there."""
@@ -222,21 +228,15 @@ class QdrantStore:
         if not await call(partial(client.collection_exists, name)):
             await self._create(client, name, spec)
         info = await call(partial(client.get_collection, name))
-        require_same(
-            _stored_spec(info),
-            spec,
-            elsewhere="index into another server or folder by setting CROSSMODAL_STORE or DATA",
-        )
+        require_same(_stored_spec(info), spec, elsewhere=_ELSEWHERE)
         for field in payload.KEYWORD_FIELDS:
             if field not in info.payload_schema:
-                await call(
-                    partial(client.create_payload_index, name, field, models.PayloadSchemaType.KEYWORD, wait=True)
-                )
+                await call(partial(client.create_payload_index, name, field, _keyword_index(field), wait=True))
         return payload.NumberIndexes(info.payload_schema)
 
     async def _create(self, client: AsyncQdrantClient, name: str, spec: CollectionSpec) -> None:
         vectors = models.VectorParams(size=spec.dim, distance=models.Distance.COSINE)
-        note = {"dim": spec.dim, "fingerprint": spec.fingerprint}
+        note = {"layout": payload.LAYOUT, "dim": spec.dim, "fingerprint": spec.fingerprint}
         try:
             await call(partial(client.create_collection, name, vectors, metadata=note))
         except ServerError:
@@ -274,8 +274,9 @@ def connect(**options: Any) -> AsyncQdrantClient:
     return AsyncQdrantClient(timeout=TIMEOUT_S, check_compatibility=False, **options)
 
 
-def _filter(where: Filter | None, *, content_hash: str | None = None, without_content: str | None = None) -> Any:
-    return restrict(_DIALECT, where, content_hash=content_hash, without_content=without_content)
+def _keyword_index(field: str) -> models.KeywordIndexParams:
+    # ``is_tenant`` has a server keep each tenant's vectors side by side.
+    return models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, is_tenant=field == payload.TENANT or None)
 
 
 def _stored_spec(info: models.CollectionInfo) -> CollectionSpec:
@@ -286,6 +287,7 @@ def _stored_spec(info: models.CollectionInfo) -> CollectionSpec:
             "a collection of this name exists on the Qdrant server, but not with this service's note of its model: "
             "it is another program's, or the server is older than 1.16"
         )
+    require_layout(note.get("layout"), elsewhere=_ELSEWHERE)
     return CollectionSpec(dim, fingerprint)
 
 

@@ -1,7 +1,7 @@
 """A Qdrant server's HTTP surface, as far as the store uses it, over the client's in-memory stand-in.
 
 The real client writes and reads the real wire format; only the socket and the engine behind it are replaced. A queue
-of faults is answered before any request is.
+of faults is answered before any request is, and conditions on chosen fields can be made to be overlooked.
 """
 
 import json
@@ -18,11 +18,17 @@ Route = Callable[[str, dict[str, Any]], Awaitable[Any]]
 
 
 class FakeServer:
-    """One server; ``connect`` gives clients of it, ``requests`` keeps what came as (method, path)."""
+    """One server; ``connect`` gives clients of it, ``requests`` keeps what came as (method, path).
+
+    ``indexes`` keeps the indexes asked for as (collection, field, schema); conditions on the fields in ``drops`` are
+    overlooked, as by an engine with a fault.
+    """
 
     def __init__(self) -> None:
         self.faults: deque[Fault] = deque()
         self.requests: list[tuple[str, str]] = []
+        self.indexes: list[tuple[str, str, Any]] = []
+        self.drops: set[str] = set()
         self.update_status = models.UpdateStatus.COMPLETED
         self._engine = AsyncQdrantClient(":memory:")
         self._routes: dict[tuple[str, str], Route] = {
@@ -67,6 +73,7 @@ class FakeServer:
         return await self._engine.create_collection(name, vectors, metadata=body["metadata"])
 
     async def _index(self, name: str, body: dict[str, Any]) -> Any:
+        self.indexes.append((name, body["field_name"], body["field_schema"]))
         return await self._engine.create_payload_index(name, body["field_name"], body["field_schema"])
 
     async def _upsert(self, name: str, body: dict[str, Any]) -> Any:
@@ -89,7 +96,7 @@ class FakeServer:
             name,
             query=body["query"]["nearest"],
             limit=asked.limit or 10,
-            query_filter=asked.filter,
+            query_filter=self._seen(asked.filter),
             with_payload=asked.with_payload or True,
             with_vectors=asked.with_vector or False,
         )
@@ -97,12 +104,22 @@ class FakeServer:
     async def _scroll(self, name: str, body: dict[str, Any]) -> Any:
         asked = models.ScrollRequest(**body)
         records, following = await self._engine.scroll(
-            name, asked.filter, limit=asked.limit or 10, offset=asked.offset, with_payload=asked.with_payload or True
+            name,
+            self._seen(asked.filter),
+            limit=asked.limit or 10,
+            offset=asked.offset,
+            with_payload=asked.with_payload or True,
         )
         return {"points": records, "next_page_offset": following}
 
     async def _count(self, name: str, body: dict[str, Any]) -> Any:
-        return await self._engine.count(name, models.CountRequest(**body).filter, exact=True)
+        return await self._engine.count(name, self._seen(models.CountRequest(**body).filter), exact=True)
+
+    def _seen(self, asked: models.Filter | None) -> models.Filter | None:
+        if asked is None or not isinstance(asked.must, list):
+            return asked
+        kept = [each for each in asked.must if getattr(each, "key", None) not in self.drops]
+        return asked.model_copy(update={"must": kept})
 
 
 def _plain(result: Any) -> Any:

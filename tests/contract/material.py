@@ -6,12 +6,25 @@ from typing import Any
 
 import numpy as np
 
-from crossmodal.records import Embedding, Embeddings, Item, Metadata, MetadataValue, Modality, Point, hash_content
+from crossmodal.records import (
+    DEFAULT_TENANT,
+    Embedding,
+    Embeddings,
+    Item,
+    Metadata,
+    MetadataValue,
+    Modality,
+    Partition,
+    Point,
+    hash_content,
+)
 from crossmodal.store.base import CollectionSpec, VectorStore
 from crossmodal.store.filters import Filter, matches
 
 DIM = 8
 SPEC = CollectionSpec(DIM, "tiny-model:0123")
+IMAGES = Partition(DEFAULT_TENANT, Modality.IMAGE)
+TEXTS = Partition(DEFAULT_TENANT, Modality.TEXT)
 NOON = datetime(2024, 5, 17, 12, 0, 0, 123456, tzinfo=UTC)
 
 
@@ -47,12 +60,14 @@ def points(count: int, *, prefix: str = "item", seed: int = 0) -> list[Point]:
     ]
 
 
-async def all_ids(store: VectorStore, where: Filter | None = None, *, page: int = 100) -> list[str]:
-    """Ids of every image in the order of ``scroll``."""
+async def all_ids(
+    store: VectorStore, where: Filter | None = None, *, page: int = 100, partition: Partition = IMAGES
+) -> list[str]:
+    """Ids of every item of ``partition`` in the order of ``scroll``."""
     found: list[str] = []
     cursor = None
     while True:
-        part = await store.scroll(Modality.IMAGE, limit=page, cursor=cursor, where=where)
+        part = await store.scroll(partition, limit=page, cursor=cursor, where=where)
         assert len(part.items) <= page
         found += [item.id for item in part.items]
         if (cursor := part.next_cursor) is None:
@@ -67,7 +82,7 @@ async def disagreements(
 ) -> list[dict[str, Any]]:
     """Each way in which ``store``, holding exactly ``held``, answers ``where`` differently from ``meaning``."""
     expected = sorted(entry.item.id for entry in held if meaning(where, entry.item.metadata))
-    hits = await store.search(Modality.IMAGE, axis(0), limit=len(held) + 1, where=where)
+    hits = await store.search(IMAGES, axis(0), limit=len(held) + 1, where=where)
     answers: dict[str, object] = {
         "search": sorted(hit.item.id for hit in hits),
         "scroll": sorted(await all_ids(store, where)),
@@ -77,6 +92,6 @@ async def disagreements(
         for name, got in answers.items()
         if got != expected
     ]
-    if (counted := await store.count(Modality.IMAGE, where=where)) != len(expected):
+    if (counted := await store.count(IMAGES, where=where)) != len(expected):
         wrong.append({"method": "count", "got": counted, "expected": len(expected), "where": where})
     return wrong

@@ -3,16 +3,15 @@
 import asyncio
 import sys
 
-from crossmodal.records import Modality
 from crossmodal.store.edge import EdgeStore
-from tests.contract.material import SPEC, points
+from tests.contract.material import IMAGES, SPEC, points
 
 
 async def own(folder: str) -> None:
     store = EdgeStore(folder)
     await store.open(SPEC)
     for entry in points(10_000):
-        await store.upsert(Modality.IMAGE, [entry])
+        await store.upsert(IMAGES, [entry])
         sys.stdout.write(f"{entry.item.id}\n")
         sys.stdout.flush()
 

@@ -16,15 +16,14 @@ import pytest
 import qdrant_edge
 
 from crossmodal.errors import ConfigurationError, FingerprintMismatch, StoreUnavailable
-from crossmodal.records import Modality
+from crossmodal.records import DEFAULT_TENANT, Modality, Partition
 from crossmodal.store.base import CollectionSpec
 from crossmodal.store.edge import PIECE, EdgeStore
 from crossmodal.store.edge_folder import sync_files
 from crossmodal.store.edge_shard import FLUSH_EVERY, in_engine
 from crossmodal.store.filters import Equals, Range
-from tests.contract.material import SPEC, all_ids, axis, point, points
+from tests.contract.material import IMAGES, SPEC, TEXTS, all_ids, axis, point, points
 
-IMAGE, TEXT = Modality.IMAGE, Modality.TEXT
 ROOT = Path(__file__).parents[2]
 
 
@@ -43,22 +42,22 @@ def start_owner(folder: Path) -> subprocess.Popen[str]:
 async def test_everything_is_there_after_closing_and_opening(folder: Path) -> None:
     store = await opened(folder)
     held = points(PIECE + 20)
-    await store.upsert(IMAGE, held)
-    await store.upsert(TEXT, [point("words", axis(0), {"n": 0.1}, modality=TEXT, text="é")])
-    await store.delete(IMAGE, [held[0].item.id])
+    await store.upsert(IMAGES, held)
+    await store.upsert(TEXTS, [point("words", axis(0), {"n": 0.1}, modality=Modality.TEXT, text="é")])
+    await store.delete(IMAGES, [held[0].item.id])
     order = await all_ids(store)
     await store.close()
 
     store = await opened(folder)
     assert await all_ids(store) == order
-    found = await store.fetch(IMAGE, [entry.item.id for entry in held], with_embeddings=True)
+    found = await store.fetch(IMAGES, [entry.item.id for entry in held], with_embeddings=True)
     assert found[0] is None
     for got, expected in zip(found[1:], held[1:], strict=True):
         assert got is not None
         assert got.item == expected.item
         np.testing.assert_allclose(got.embedding, expected.embedding, atol=1e-6)
-    assert await store.count(IMAGE, where=Range("number", lt=10)) == 9
-    assert await store.count(TEXT, where=Equals("n", 0.1)) == 1
+    assert await store.count(IMAGES, where=Range("number", lt=10)) == 9
+    assert await store.count(TEXTS, where=Equals("n", 0.1)) == 1
     await store.close()
 
 
@@ -73,7 +72,7 @@ async def test_a_killed_process_loses_nothing_it_acknowledged(folder: Path) -> N
     store = await opened(folder)
     assert set(acknowledged) <= set(await all_ids(store))
     assert len(acknowledged) >= 25
-    [best] = await store.search(IMAGE, points(25)[24].embedding, limit=1)
+    [best] = await store.search(IMAGES, points(25)[24].embedding, limit=1)
     assert best.item == points(25)[24].item
     await store.close()
 
@@ -81,19 +80,19 @@ async def test_a_killed_process_loses_nothing_it_acknowledged(folder: Path) -> N
 async def test_the_log_alone_brings_back_what_was_acknowledged(folder: Path) -> None:
     """A power cut keeps what was synced: of the engine's files the state of its last flush, of its log everything."""
     store = await opened(folder)
-    await store.upsert(IMAGE, points(50))
+    await store.upsert(IMAGES, points(50))
     await store.close()
     cut = folder.with_name("after-the-cut")
     shutil.copytree(folder, cut)
     store = await opened(folder)
-    await store.upsert(IMAGE, points(80))
-    await store.delete(IMAGE, ["item-0003"])
+    await store.upsert(IMAGES, points(80))
+    await store.delete(IMAGES, ["item-0003"])
     shutil.rmtree(cut / "images" / "wal")
     shutil.copytree(folder / "images" / "wal", cut / "images" / "wal")
     after = await opened(cut)
-    assert await after.count(IMAGE) == 79
-    assert await after.count(IMAGE, where=Equals("number", 3)) == 0
-    assert await after.count(IMAGE, where=Range("number", gte=50)) == 30
+    assert await after.count(IMAGES) == 79
+    assert await after.count(IMAGES, where=Equals("number", 3)) == 0
+    assert await after.count(IMAGES, where=Range("number", gte=50)) == 30
     await after.close()
     await store.close()
 
@@ -101,11 +100,11 @@ async def test_the_log_alone_brings_back_what_was_acknowledged(folder: Path) -> 
 async def test_a_long_upload_passes_from_the_log_into_the_files(folder: Path) -> None:
     store = await opened(folder)
     held = points(FLUSH_EVERY + PIECE)
-    await store.upsert(IMAGE, held)
-    assert await store.count(IMAGE) == len(held)
+    await store.upsert(IMAGES, held)
+    assert await store.count(IMAGES) == len(held)
     await store.close()
     store = await opened(folder)
-    assert await store.count(IMAGE) == len(held)
+    assert await store.count(IMAGES) == len(held)
     await store.close()
 
 
@@ -166,7 +165,29 @@ async def test_another_model_is_refused_and_the_folder_freed(folder: Path) -> No
 async def test_the_note_of_the_model_is_plain_json(folder: Path) -> None:
     await (await opened(folder)).close()
     note = json.loads((folder / "collections.json").read_text(encoding="utf-8"))
-    assert note == {"version": 1, "dim": 8, "fingerprint": "tiny-model:0123"}
+    assert note == {"version": 2, "dim": 8, "fingerprint": "tiny-model:0123"}
+
+
+@pytest.mark.parametrize("version", [1, 3, "2", None])
+async def test_collections_of_another_layout_are_refused(folder: Path, version: object) -> None:
+    await (await opened(folder)).close()
+    note = {"version": version, "dim": SPEC.dim, "fingerprint": SPEC.fingerprint}
+    (folder / "collections.json").write_text(json.dumps(note), encoding="utf-8")
+    with pytest.raises(ConfigurationError, match="none of their items would be found; index into another folder"):
+        await opened(folder)
+
+
+async def test_tenants_are_apart_after_closing_and_opening(folder: Path) -> None:
+    store = await opened(folder)
+    for tenant in ("acme", "globex"):
+        await store.upsert(Partition(tenant, Modality.IMAGE), [point("same", axis(0), {"of": tenant})])
+    await store.close()
+    store = await opened(folder)
+    await store.delete(Partition("acme", Modality.IMAGE), ["same"])
+    assert await store.count(Partition("acme", Modality.IMAGE)) == 0
+    [kept] = (await store.scroll(Partition("globex", Modality.IMAGE), limit=9)).items
+    assert kept.metadata == {"of": "globex"}
+    await store.close()
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b"\xff", b'{"dim": "8", "fingerprint": "x"}', b"null"])
@@ -210,8 +231,9 @@ async def test_a_crash_while_the_store_is_made_leaves_it_openable(folder: Path, 
     leave(folder, left)
     store = await opened(folder)
     for modality in Modality:
-        await store.upsert(modality, [point("one", axis(0), modality=modality)])
-        assert await store.count(modality) == 1
+        partition = Partition(DEFAULT_TENANT, modality)
+        await store.upsert(partition, [point("one", axis(0), modality=modality)])
+        assert await store.count(partition) == 1
     await store.close()
 
 
@@ -236,7 +258,7 @@ def fork_and_count(store: EdgeStore) -> int:
     child = os.fork()
     if child == 0:
         try:
-            store.count(IMAGE).send(None)
+            store.count(IMAGES).send(None)
         except ConfigurationError as refused:
             os._exit(0 if "before a fork" in refused.detail else 2)
         os._exit(3)
@@ -252,14 +274,14 @@ async def test_use_after_fork_is_refused_at_once(folder: Path) -> None:
 
 async def test_a_search_waits_for_a_piece_of_a_write_and_not_for_all(folder: Path) -> None:
     store = await opened(folder)
-    await store.upsert(IMAGE, points(10))
-    upload = asyncio.create_task(store.upsert(IMAGE, points(PIECE * 8, prefix="bulk")))
+    await store.upsert(IMAGES, points(10))
+    upload = asyncio.create_task(store.upsert(IMAGES, points(PIECE * 8, prefix="bulk")))
     await asyncio.sleep(0)
-    seen = len(await store.search(IMAGE, axis(0), limit=1000))
+    seen = len(await store.search(IMAGES, axis(0), limit=1000))
     assert not upload.done()
     assert seen < PIECE * 8
     await upload
-    assert await store.count(IMAGE) == PIECE * 8 + 10
+    assert await store.count(IMAGES) == PIECE * 8 + 10
     await store.close()
 
 
@@ -274,7 +296,7 @@ async def test_the_loop_goes_on_while_the_engine_works(folder: Path) -> None:
             await asyncio.sleep(0)
 
     heart = asyncio.create_task(beat())
-    await store.upsert(IMAGE, points(PIECE * 4))
+    await store.upsert(IMAGES, points(PIECE * 4))
     heart.cancel()
     assert beats > 4
     assert {thread.name for thread in threading.enumerate() if thread.name.startswith("edge-")} == {
@@ -287,13 +309,13 @@ async def test_the_loop_goes_on_while_the_engine_works(folder: Path) -> None:
 
 async def test_a_cancelled_caller_leaves_the_store_usable(folder: Path) -> None:
     store = await opened(folder)
-    upload = asyncio.create_task(store.upsert(IMAGE, points(PIECE * 4)))
+    upload = asyncio.create_task(store.upsert(IMAGES, points(PIECE * 4)))
     await asyncio.sleep(0)
     upload.cancel()
     with pytest.raises(asyncio.CancelledError):
         await upload
-    await store.upsert(IMAGE, points(5, prefix="later"))
-    assert await store.count(IMAGE) >= 5
+    await store.upsert(IMAGES, points(5, prefix="later"))
+    assert await store.count(IMAGES) >= 5
     await store.close()
 
 
@@ -315,8 +337,8 @@ async def test_the_engine_still_matches_true_as_one(folder: Path) -> None:
 async def test_opening_gives_back_the_room_of_deleted_items(folder: Path) -> None:
     store = await opened(folder)
     held = points(2000)
-    await store.upsert(IMAGE, held)
-    await store.delete(IMAGE, [entry.item.id for entry in held[100:]])
+    await store.upsert(IMAGES, held)
+    await store.delete(IMAGES, [entry.item.id for entry in held[100:]])
     await store.close()
     store = await opened(folder)
     assert sorted(await all_ids(store)) == [entry.item.id for entry in held[:100]]

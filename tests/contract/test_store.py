@@ -13,9 +13,7 @@ from crossmodal.records import MetadataValue, Modality
 from crossmodal.store.base import CollectionSpec, VectorStore
 from crossmodal.store.exact import ExactStore
 from crossmodal.store.filters import Equals, Range
-from tests.contract.material import DIM, SPEC, all_ids, axis, point, points, unit_vectors
-
-IMAGE, TEXT = Modality.IMAGE, Modality.TEXT
+from tests.contract.material import DIM, IMAGES, SPEC, TEXTS, all_ids, axis, point, points, unit_vectors
 
 
 @pytest.fixture
@@ -27,13 +25,13 @@ async def oracle() -> AsyncIterator[ExactStore]:
 
 
 async def test_empty_store_answers_empty(store: VectorStore) -> None:
-    assert await store.search(IMAGE, axis(0), limit=5) == []
-    assert await store.fetch(IMAGE, ["nobody"]) == [None]
-    assert await store.count(IMAGE) == 0
-    page = await store.scroll(IMAGE, limit=5)
+    assert await store.search(IMAGES, axis(0), limit=5) == []
+    assert await store.fetch(IMAGES, ["nobody"]) == [None]
+    assert await store.count(IMAGES) == 0
+    page = await store.scroll(IMAGES, limit=5)
     assert (page.items, page.next_cursor) == ([], None)
-    await store.upsert(IMAGE, [])
-    await store.delete(IMAGE, [])
+    await store.upsert(IMAGES, [])
+    await store.delete(IMAGES, [])
     await store.ping()
 
 
@@ -54,10 +52,10 @@ async def test_items_round_trip_exactly(store: VectorStore) -> None:
         "list": [1, 1.5, "one", True, False],
     }
     image = point("é/ü id?", axis(1), metadata, created_at=datetime(2021, 2, 3, 4, 5, 6, 7, tzinfo=UTC))
-    text = point("text", axis(2), modality=TEXT, text="a line\nand another é")
-    await store.upsert(IMAGE, [image])
-    await store.upsert(TEXT, [text])
-    [found] = await store.fetch(IMAGE, ["é/ü id?"], with_embeddings=True)
+    text = point("text", axis(2), modality=Modality.TEXT, text="a line\nand another é")
+    await store.upsert(IMAGES, [image])
+    await store.upsert(TEXTS, [text])
+    [found] = await store.fetch(IMAGES, ["é/ü id?"], with_embeddings=True)
     assert found is not None
     assert found.item == image.item
     assert {key: repr(value) for key, value in found.item.metadata.items()} == {
@@ -65,54 +63,54 @@ async def test_items_round_trip_exactly(store: VectorStore) -> None:
     }
     np.testing.assert_allclose(found.embedding, axis(1), atol=1e-6)
     assert found.embedding.dtype == np.float32
-    [found_text] = await store.fetch(TEXT, ["text"])
+    [found_text] = await store.fetch(TEXTS, ["text"])
     assert found_text is not None
     assert found_text.item == text.item
     assert found_text.embedding.shape == (0,)
-    [hit] = await store.search(TEXT, axis(2), limit=1)
+    [hit] = await store.search(TEXTS, axis(2), limit=1)
     assert hit.item == text.item
-    assert (await store.scroll(TEXT, limit=1)).items == [text.item]
+    assert (await store.scroll(TEXTS, limit=1)).items == [text.item]
 
 
 async def test_created_at_keeps_its_instant_in_any_zone(store: VectorStore) -> None:
     east = datetime(2024, 1, 1, 0, 30, 0, 999999, tzinfo=timezone(timedelta(hours=9, minutes=30)))
-    await store.upsert(IMAGE, [point("east", axis(0), created_at=east)])
-    [found] = await store.fetch(IMAGE, ["east"])
+    await store.upsert(IMAGES, [point("east", axis(0), created_at=east)])
+    [found] = await store.fetch(IMAGES, ["east"])
     assert found is not None
     assert found.item.created_at == east
     assert found.item.created_at.tzinfo is not None
 
 
 async def test_fetch_keeps_the_order_asked(store: VectorStore) -> None:
-    await store.upsert(IMAGE, points(5))
-    found = await store.fetch(IMAGE, ["item-0003", "nobody", "item-0000", "item-0003"])
+    await store.upsert(IMAGES, points(5))
+    found = await store.fetch(IMAGES, ["item-0003", "nobody", "item-0000", "item-0003"])
     assert [entry and entry.item.id for entry in found] == ["item-0003", None, "item-0000", "item-0003"]
 
 
 async def test_modalities_are_apart(store: VectorStore) -> None:
-    await store.upsert(IMAGE, [point("same", axis(0))])
-    await store.upsert(TEXT, [point("same", axis(1), modality=TEXT, text="words")])
-    await store.delete(IMAGE, ["same"])
-    assert await store.count(IMAGE) == 0
-    assert [hit.item.text for hit in await store.search(TEXT, axis(1), limit=5)] == ["words"]
+    await store.upsert(IMAGES, [point("same", axis(0))])
+    await store.upsert(TEXTS, [point("same", axis(1), modality=Modality.TEXT, text="words")])
+    await store.delete(IMAGES, ["same"])
+    assert await store.count(IMAGES) == 0
+    assert [hit.item.text for hit in await store.search(TEXTS, axis(1), limit=5)] == ["words"]
 
 
 async def test_upsert_replaces_by_id(store: VectorStore) -> None:
-    await store.upsert(IMAGE, [point("one", axis(0), {"old": True, "both": 1})])
-    await store.upsert(IMAGE, [point("one", axis(1), {"new": True, "both": 2}, content="other")])
-    assert await store.count(IMAGE) == 1
-    [hit] = await store.search(IMAGE, axis(1), limit=5)
+    await store.upsert(IMAGES, [point("one", axis(0), {"old": True, "both": 1})])
+    await store.upsert(IMAGES, [point("one", axis(1), {"new": True, "both": 2}, content="other")])
+    assert await store.count(IMAGES) == 1
+    [hit] = await store.search(IMAGES, axis(1), limit=5)
     assert hit.score == pytest.approx(1.0, abs=1e-5)
     assert dict(hit.item.metadata) == {"new": True, "both": 2}
-    assert await store.count(IMAGE, where=Equals("old", value=True)) == 0
-    assert await store.count(IMAGE, where=Equals("both", 1)) == 0
-    assert await store.count(IMAGE, where=Equals("both", 2)) == 1
+    assert await store.count(IMAGES, where=Equals("old", value=True)) == 0
+    assert await store.count(IMAGES, where=Equals("both", 1)) == 0
+    assert await store.count(IMAGES, where=Equals("both", 2)) == 1
 
 
 async def test_of_one_id_given_twice_the_last_stays(store: VectorStore) -> None:
-    await store.upsert(IMAGE, [point("one", axis(0), {"n": 1}), point("one", axis(1), {"n": 2})])
-    assert await store.count(IMAGE) == 1
-    [found] = await store.fetch(IMAGE, ["one"], with_embeddings=True)
+    await store.upsert(IMAGES, [point("one", axis(0), {"n": 1}), point("one", axis(1), {"n": 2})])
+    assert await store.count(IMAGES) == 1
+    [found] = await store.fetch(IMAGES, ["one"], with_embeddings=True)
     assert found is not None
     assert dict(found.item.metadata) == {"n": 2}
     np.testing.assert_allclose(found.embedding, axis(1), atol=1e-6)
@@ -120,27 +118,27 @@ async def test_of_one_id_given_twice_the_last_stays(store: VectorStore) -> None:
 
 async def test_deleted_is_never_found_again(store: VectorStore) -> None:
     held = points(20)
-    await store.upsert(IMAGE, held)
+    await store.upsert(IMAGES, held)
     gone = held[7]
-    await store.delete(IMAGE, [gone.item.id, "never was"])
-    assert await store.fetch(IMAGE, [gone.item.id]) == [None]
-    assert gone.item.id not in {hit.item.id for hit in await store.search(IMAGE, gone.embedding, limit=100)}
+    await store.delete(IMAGES, [gone.item.id, "never was"])
+    assert await store.fetch(IMAGES, [gone.item.id]) == [None]
+    assert gone.item.id not in {hit.item.id for hit in await store.search(IMAGES, gone.embedding, limit=100)}
     assert gone.item.id not in await all_ids(store)
-    assert await store.count(IMAGE) == 19
-    assert await store.count(IMAGE, content_hash=gone.item.content_hash) == 0
-    assert await store.count(IMAGE, where=Equals("number", 7)) == 0
-    await store.delete(IMAGE, [gone.item.id])
-    await store.upsert(IMAGE, [gone])
-    assert await store.count(IMAGE) == 20
+    assert await store.count(IMAGES) == 19
+    assert await store.count(IMAGES, content_hash=gone.item.content_hash) == 0
+    assert await store.count(IMAGES, where=Equals("number", 7)) == 0
+    await store.delete(IMAGES, [gone.item.id])
+    await store.upsert(IMAGES, [gone])
+    assert await store.count(IMAGES) == 20
 
 
 async def test_search_equals_the_oracle(store: VectorStore, oracle: ExactStore) -> None:
     held = points(500)
     for kept in (store, oracle):
-        await kept.upsert(IMAGE, held)
+        await kept.upsert(IMAGES, held)
     for query in unit_vectors(20, seed=1):
-        got = await store.search(IMAGE, query, limit=10)
-        expected = await oracle.search(IMAGE, query, limit=10)
+        got = await store.search(IMAGES, query, limit=10)
+        expected = await oracle.search(IMAGES, query, limit=10)
         assert [hit.item for hit in got] == [hit.item for hit in expected]
         np.testing.assert_allclose([hit.score for hit in got], [hit.score for hit in expected], atol=1e-5)
         assert all(hit.embedding is None for hit in got)
@@ -148,8 +146,8 @@ async def test_search_equals_the_oracle(store: VectorStore, oracle: ExactStore) 
 
 async def test_scores_are_cosines(store: VectorStore) -> None:
     slanted = (axis(0) + axis(1)) / np.float32(np.sqrt(2))
-    await store.upsert(IMAGE, [point("same", axis(0)), point("slanted", slanted), point("opposite", -axis(0))])
-    hits = await store.search(IMAGE, axis(0), limit=3, with_embeddings=True)
+    await store.upsert(IMAGES, [point("same", axis(0)), point("slanted", slanted), point("opposite", -axis(0))])
+    hits = await store.search(IMAGES, axis(0), limit=3, with_embeddings=True)
     assert [hit.item.id for hit in hits] == ["same", "slanted", "opposite"]
     assert [hit.score for hit in hits] == pytest.approx([1.0, 2**-0.5, -1.0], abs=1e-5)
     for hit, expected in zip(hits, (axis(0), slanted, -axis(0)), strict=True):
@@ -159,58 +157,58 @@ async def test_scores_are_cosines(store: VectorStore) -> None:
 
 async def test_scores_stay_within_one(store: VectorStore) -> None:
     held = points(60)
-    await store.upsert(IMAGE, held)
+    await store.upsert(IMAGES, held)
     for entry in held:
-        [best] = await store.search(IMAGE, entry.embedding, limit=1)
-        [worst] = await store.search(IMAGE, -entry.embedding, limit=1, offset=59)
+        [best] = await store.search(IMAGES, entry.embedding, limit=1)
+        [worst] = await store.search(IMAGES, -entry.embedding, limit=1, offset=59)
         assert best.item.id == worst.item.id == entry.item.id
         assert -1.0 <= worst.score < -0.9999
         assert 0.9999 < best.score <= 1.0
 
 
 async def test_offset_and_limit_cut_one_ranking(store: VectorStore) -> None:
-    await store.upsert(IMAGE, points(30))
+    await store.upsert(IMAGES, points(30))
     query = unit_vectors(1, seed=2)[0]
-    whole = [hit.item.id for hit in await store.search(IMAGE, query, limit=100)]
+    whole = [hit.item.id for hit in await store.search(IMAGES, query, limit=100)]
     assert len(whole) == 30
     for offset in range(0, 30, 7):
-        page = await store.search(IMAGE, query, limit=7, offset=offset)
+        page = await store.search(IMAGES, query, limit=7, offset=offset)
         assert [hit.item.id for hit in page] == whole[offset : offset + 7]
-    assert await store.search(IMAGE, query, limit=5, offset=30) == []
+    assert await store.search(IMAGES, query, limit=5, offset=30) == []
 
 
 async def test_equal_scores_are_ordered_by_id_across_pages(store: VectorStore) -> None:
     twins = [point(f"twin-{index:02}", axis(0), content="same") for index in range(24)]
-    await store.upsert(IMAGE, [*reversed(twins), point("better", unit_vectors(1)[0])])
-    pages = [await store.search(IMAGE, axis(0), limit=5, offset=offset) for offset in range(0, 24, 5)]
+    await store.upsert(IMAGES, [*reversed(twins), point("better", unit_vectors(1)[0])])
+    pages = [await store.search(IMAGES, axis(0), limit=5, offset=offset) for offset in range(0, 24, 5)]
     assert [hit.item.id for page in pages for hit in page][:24] == [entry.item.id for entry in twins]
 
 
 async def test_without_content_leaves_every_copy_out(store: VectorStore) -> None:
     copies = [point(name, axis(0), content="same bytes") for name in ("original", "copy")]
-    await store.upsert(IMAGE, [*copies, point("other", axis(1), {"kind": "x"})])
+    await store.upsert(IMAGES, [*copies, point("other", axis(1), {"kind": "x"})])
     digest = copies[0].item.content_hash
-    hits = await store.search(IMAGE, axis(0), limit=5, without_content=digest)
+    hits = await store.search(IMAGES, axis(0), limit=5, without_content=digest)
     assert [hit.item.id for hit in hits] == ["other"]
-    assert await store.search(IMAGE, axis(0), limit=5, without_content=digest, where=Equals("kind", "y")) == []
-    assert len(await store.search(IMAGE, axis(0), limit=5, without_content="0" * 64)) == 3
+    assert await store.search(IMAGES, axis(0), limit=5, without_content=digest, where=Equals("kind", "y")) == []
+    assert len(await store.search(IMAGES, axis(0), limit=5, without_content="0" * 64)) == 3
 
 
 async def test_count_by_content_and_filter(store: VectorStore) -> None:
     await store.upsert(
-        IMAGE, [point(f"p{index}", axis(index), {"n": index}, content=str(index % 2)) for index in range(6)]
+        IMAGES, [point(f"p{index}", axis(index), {"n": index}, content=str(index % 2)) for index in range(6)]
     )
     digest = point("any", axis(0), content="0").item.content_hash
-    assert await store.count(IMAGE) == 6
-    assert await store.count(IMAGE, content_hash=digest) == 3
-    assert await store.count(IMAGE, content_hash=digest, where=Range("n", gte=2)) == 2
-    assert await store.count(IMAGE, content_hash="0" * 64) == 0
+    assert await store.count(IMAGES) == 6
+    assert await store.count(IMAGES, content_hash=digest) == 3
+    assert await store.count(IMAGES, content_hash=digest, where=Range("n", gte=2)) == 2
+    assert await store.count(IMAGES, content_hash="0" * 64) == 0
 
 
 @pytest.mark.parametrize("page", [1, 7, 40, 41])
 async def test_scroll_meets_every_item_once(store: VectorStore, page: int) -> None:
     held = points(40)
-    await store.upsert(IMAGE, held)
+    await store.upsert(IMAGES, held)
     found = await all_ids(store, page=page)
     assert sorted(found) == [entry.item.id for entry in held]
     assert found == await all_ids(store, page=1000)
@@ -218,14 +216,14 @@ async def test_scroll_meets_every_item_once(store: VectorStore, page: int) -> No
 
 async def test_scroll_is_stable_while_items_come_and_go(store: VectorStore) -> None:
     held = points(40)
-    await store.upsert(IMAGE, held)
-    first = await store.scroll(IMAGE, limit=10)
-    start = (await store.scroll(IMAGE, limit=1, cursor=first.next_cursor)).items[0].id
-    await store.upsert(IMAGE, points(40, prefix="new"))
-    await store.delete(IMAGE, [start])
+    await store.upsert(IMAGES, held)
+    first = await store.scroll(IMAGES, limit=10)
+    start = (await store.scroll(IMAGES, limit=1, cursor=first.next_cursor)).items[0].id
+    await store.upsert(IMAGES, points(40, prefix="new"))
+    await store.delete(IMAGES, [start])
     met, cursor = [item.id for item in first.items], first.next_cursor
     while cursor is not None:
-        part = await store.scroll(IMAGE, limit=10, cursor=cursor)
+        part = await store.scroll(IMAGES, limit=10, cursor=cursor)
         met, cursor = met + [item.id for item in part.items], part.next_cursor
     assert len(met) == len(set(met))
     assert {entry.item.id for entry in held} - {start} <= set(met)
@@ -235,18 +233,18 @@ async def test_scroll_is_stable_while_items_come_and_go(store: VectorStore) -> N
 @pytest.mark.parametrize("garbage", ["", "x", "not a cursor", "AAAA", "A" * 28, "é", "../../etc", "A" * 4000])
 async def test_scroll_refuses_foreign_cursors(store: VectorStore, garbage: str) -> None:
     with pytest.raises(ValidationFailed, match="start again without one") as refused:
-        await store.scroll(IMAGE, limit=1, cursor=garbage)
+        await store.scroll(IMAGES, limit=1, cursor=garbage)
     assert refused.value.loc == ("cursor",)
 
 
 async def test_scroll_refuses_the_cursor_of_the_other_modality(store: VectorStore) -> None:
-    await store.upsert(IMAGE, points(3))
-    cursor = (await store.scroll(IMAGE, limit=1)).next_cursor
+    await store.upsert(IMAGES, points(3))
+    cursor = (await store.scroll(IMAGES, limit=1)).next_cursor
     assert cursor is not None
     assert cursor.isascii()
     assert cursor.replace("-", "").replace("_", "").isalnum()
     with pytest.raises(ValidationFailed):
-        await store.scroll(TEXT, limit=1, cursor=cursor)
+        await store.scroll(TEXTS, limit=1, cursor=cursor)
 
 
 @pytest.mark.parametrize(
@@ -262,17 +260,17 @@ async def test_scroll_refuses_the_cursor_of_the_other_modality(store: VectorStor
     ],
 )
 async def test_bad_embeddings_are_refused(store: VectorStore, bad: np.ndarray, why: str) -> None:
-    await store.upsert(IMAGE, [point("good", axis(0))])
+    await store.upsert(IMAGES, [point("good", axis(0))])
     with pytest.raises(ValueError, match=why):
-        await store.upsert(IMAGE, [point("fine", axis(1)), point("bad", bad)])
+        await store.upsert(IMAGES, [point("fine", axis(1)), point("bad", bad)])
     with pytest.raises(ValueError, match=why):
-        await store.search(IMAGE, bad, limit=1)
+        await store.search(IMAGES, bad, limit=1)
     assert await all_ids(store) == ["good"]
 
 
 async def test_lengths_within_the_tolerance_are_scaled_to_one(store: VectorStore) -> None:
-    await store.upsert(IMAGE, [point("near", axis(0) * np.float32(1.0009))])
-    [hit] = await store.search(IMAGE, axis(0) * np.float32(0.9992), limit=1, with_embeddings=True)
+    await store.upsert(IMAGES, [point("near", axis(0) * np.float32(1.0009))])
+    [hit] = await store.search(IMAGES, axis(0) * np.float32(0.9992), limit=1, with_embeddings=True)
     assert hit.score == pytest.approx(1.0, abs=1e-6)
     assert hit.embedding is not None
     np.testing.assert_allclose(hit.embedding, axis(0), atol=1e-6)
@@ -281,19 +279,19 @@ async def test_lengths_within_the_tolerance_are_scaled_to_one(store: VectorStore
 async def test_items_that_do_not_belong_are_refused(store: VectorStore) -> None:
     good = point("good", axis(0))
     for bad, why in (
-        (point("text", axis(0), modality=TEXT), "modality text"),
+        (point("text", axis(0), modality=Modality.TEXT), "modality text"),
         (replace(good, item=replace(good.item, created_at=datetime(2024, 1, 1))), "time zone"),  # noqa: DTZ001
         (replace(good, item=replace(good.item, text="\ud800")), "surrogate"),
     ):
         with pytest.raises(ValueError, match=why):
-            await store.upsert(IMAGE, [bad])
-    assert await store.count(IMAGE) == 0
+            await store.upsert(IMAGES, [bad])
+    assert await store.count(IMAGES) == 0
 
 
 @pytest.mark.parametrize(("limit", "offset"), [(0, 0), (-1, 0), (1, -1)])
 async def test_windows_out_of_range_are_refused(store: VectorStore, limit: int, offset: int) -> None:
     with pytest.raises(ValueError, match="limit is at least 1 and offset at least 0"):
-        await store.search(IMAGE, axis(0), limit=limit, offset=offset)
+        await store.search(IMAGES, axis(0), limit=limit, offset=offset)
 
 
 async def test_another_model_is_refused(store: VectorStore) -> None:
@@ -310,12 +308,12 @@ async def test_a_closed_store_is_unavailable(store: VectorStore) -> None:
     await store.close()
     await store.close()
     for use in (
-        store.upsert(IMAGE, [point("one", axis(0))]),
-        store.fetch(IMAGE, ["one"]),
-        store.delete(IMAGE, ["one"]),
-        store.search(IMAGE, axis(0), limit=1),
-        store.scroll(IMAGE, limit=1),
-        store.count(IMAGE),
+        store.upsert(IMAGES, [point("one", axis(0))]),
+        store.fetch(IMAGES, ["one"]),
+        store.delete(IMAGES, ["one"]),
+        store.search(IMAGES, axis(0), limit=1),
+        store.scroll(IMAGES, limit=1),
+        store.count(IMAGES),
         store.ping(),
     ):
         with pytest.raises(StoreUnavailable, match="not open"):
@@ -324,13 +322,13 @@ async def test_a_closed_store_is_unavailable(store: VectorStore) -> None:
 
 async def test_reads_stay_whole_while_others_write(store: VectorStore) -> None:
     held = points(300)
-    await store.upsert(IMAGE, held[:100])
+    await store.upsert(IMAGES, held[:100])
     writing = True
 
     async def write() -> None:
         nonlocal writing
         for start in range(100, 300, 20):
-            await store.upsert(IMAGE, held[start : start + 20])
+            await store.upsert(IMAGES, held[start : start + 20])
             await asyncio.sleep(0)
         writing = False
 
@@ -338,21 +336,21 @@ async def test_reads_stay_whole_while_others_write(store: VectorStore) -> None:
         reads = 0
         query = unit_vectors(1, seed=seed)[0]
         while writing or reads == 0:
-            hits = await store.search(IMAGE, query, limit=50, where=Equals("colour", "red"))
+            hits = await store.search(IMAGES, query, limit=50, where=Equals("colour", "red"))
             scores = [hit.score for hit in hits]
             assert scores == sorted(scores, reverse=True)
             assert all(hit.item.metadata["colour"] == "red" for hit in hits)
             assert len({hit.item.id for hit in hits}) == len(hits) >= 34
-            found = await store.fetch(IMAGE, [held[seed].item.id])
+            found = await store.fetch(IMAGES, [held[seed].item.id])
             assert found[0] is not None
             reads += 1
             await asyncio.sleep(0)
 
     await asyncio.gather(read(1), read(2), read(3), write())
-    assert await store.count(IMAGE) == 300
+    assert await store.count(IMAGES) == 300
 
 
 async def test_concurrent_writes_all_arrive(store: VectorStore) -> None:
     held = points(120)
-    await asyncio.gather(*(store.upsert(IMAGE, held[start : start + 10]) for start in range(0, 120, 10)))
-    assert await store.count(IMAGE) == 120
+    await asyncio.gather(*(store.upsert(IMAGES, held[start : start + 10]) for start in range(0, 120, 10)))
+    assert await store.count(IMAGES) == 120

@@ -6,13 +6,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from crossmodal.records import Metadata, MetadataValue, Modality, Scalar
+from crossmodal.records import Metadata, MetadataValue, Scalar
 from crossmodal.store.base import VectorStore
 from crossmodal.store.filters import And, AnyOf, Equals, Filter, Not, Or, Range, matches, parse_filter
 from crossmodal.store.metadata import check_metadata
-from tests.contract.material import all_ids, axis, disagreements, point
-
-IMAGE = Modality.IMAGE
+from tests.contract.material import IMAGES, all_ids, axis, disagreements, point
 
 KEYS = st.sampled_from(["a", "b", "c.d", "e [0]"])
 STRINGS = st.sampled_from(["x", "y", "", "1", "true", "null"])
@@ -44,7 +42,7 @@ async def test_random_filters_agree_with_their_meaning(
     store: VectorStore, metadata: list[dict[str, MetadataValue]], filters: list[Filter]
 ) -> None:
     held = [point(f"item-{index}", axis(index), check_metadata(values)) for index, values in enumerate(metadata)]
-    await store.upsert(IMAGE, held)  # the same eight ids each time, so nothing is left of the last example
+    await store.upsert(IMAGES, held)  # the same eight ids each time, so nothing is left of the last example
     for where in filters:
         assert await disagreements(store, held, where) == []
 
@@ -90,14 +88,14 @@ PLANTED = [
     ],
 )
 async def test_each_kind_of_value_equals_its_own_kind(store: VectorStore, written: object, expected: set[str]) -> None:
-    await store.upsert(IMAGE, PLANTED)
+    await store.upsert(IMAGES, PLANTED)
     where = parse_filter(written)
     assert set(await all_ids(store, where)) == expected
     assert await disagreements(store, PLANTED, where) == []
 
 
 async def test_nothing_holds_for_an_or_of_nothing(store: VectorStore) -> None:
-    await store.upsert(IMAGE, PLANTED)
+    await store.upsert(IMAGES, PLANTED)
     assert await all_ids(store, Or(())) == []
     assert await all_ids(store, Or((Or(()), Equals("v", "1")))) != []
     assert len(await all_ids(store, Not(Or(())))) == len(PLANTED)
@@ -107,7 +105,7 @@ async def test_the_comparison_can_fail(store: VectorStore) -> None:
     def without_kinds(where: Filter, metadata: Metadata) -> bool:
         return metadata.get("v") == where.value if isinstance(where, Equals) else matches(where, metadata)
 
-    await store.upsert(IMAGE, PLANTED)
+    await store.upsert(IMAGES, PLANTED)
     wrong = await disagreements(store, PLANTED, Equals("v", 1), without_kinds)
     assert [entry["method"] for entry in wrong] == ["search", "scroll", "count"]
 
@@ -116,15 +114,15 @@ async def test_every_character_allowed_in_a_key_can_be_addressed(store: VectorSt
     keys = [f"{char}{char}a{char}" for char in string.printable + "äß中😀·" if char.isprintable() and char not in '"\\']
     assert len(keys) > 90
     held = [point(f"key-{index:03}", axis(0), check_metadata({key: index})) for index, key in enumerate(keys)]
-    await store.upsert(IMAGE, held)
+    await store.upsert(IMAGES, held)
     for index, key in enumerate(keys):
         assert await all_ids(store, Range(key, gte=index, lte=index)) == [f"key-{index:03}"]
 
 
 async def test_more_fields_of_numbers_than_are_indexed(store: VectorStore) -> None:
     held = [point(f"field-{index}", axis(0), {f"field-{index}": index}) for index in range(40)]
-    await store.upsert(IMAGE, held)
-    await store.upsert(IMAGE, held)
+    await store.upsert(IMAGES, held)
+    await store.upsert(IMAGES, held)
     for index in (0, 20, 39):
         assert await all_ids(store, Range(f"field-{index}", gte=index)) == [f"field-{index}"]
 
@@ -133,6 +131,6 @@ async def test_ranges_compare_large_numbers_as_floats(store: VectorStore, reques
     if "qdrant-in-memory" in request.node.name or "qdrant-http" in request.node.name:
         pytest.skip("the client's in-memory stand-in compares whole numbers exactly, unlike the engine")
     held = [point("odd", axis(0), {"v": 2**53 + 1}), point("less", axis(1), {"v": 2**53 - 1})]
-    await store.upsert(IMAGE, held)
+    await store.upsert(IMAGES, held)
     for where in (Range("v", gte=2.0**53, lte=2.0**53), Range("v", gt=2.0**53), Range("v", lt=2.0**53)):
         assert await disagreements(store, held, where) == []

@@ -10,6 +10,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.responses import Response
 
 from crossmodal.api.bodies import JSON, MULTIPART, content_type, json_field, read_form, read_json
+from crossmodal.api.caller import Who
 from crossmodal.api.context import Rooms
 from crossmodal.api.encoding import Json
 from crossmodal.api.openapi import takes
@@ -42,7 +43,7 @@ M = TypeVar("M", bound=BaseModel)
     ),
     responses={200: {"model": IndexAnswer}},
 )
-async def index_images(request: Request, rooms: Rooms) -> Response:
+async def index_images(request: Request, rooms: Rooms, who: Who) -> Response:
     """Index 1 to 100 pictures; a bad one fails alone."""
     if content_type(request, JSON, MULTIPART) == MULTIPART:
         async with read_form(request) as form:
@@ -53,14 +54,14 @@ async def index_images(request: Request, rooms: Rooms) -> Response:
         intake = rooms.pictures.intake()
         submissions = await together(_image(item, intake) for item in items)
         place = "items"
-    return _answer(await rooms.indexing.index_images(submissions), place)
+    return _answer(await rooms.indexing.index_images(who.tenant, submissions), place)
 
 
 @router.post("/texts", openapi_extra=takes(TextsToIndex), responses={200: {"model": IndexAnswer}})
-async def index_texts(request: Request, rooms: Rooms) -> Response:
+async def index_texts(request: Request, rooms: Rooms, who: Who) -> Response:
     """Index 1 to 1000 texts, each a string or an object with an id and metadata; a bad one fails alone."""
     items = (await read_json(request, TextsToIndex)).items
-    return _answer(await rooms.indexing.index_texts([_text(item) for item in items]), "items")
+    return _answer(await rooms.indexing.index_texts(who.tenant, [_text(item) for item in items]), "items")
 
 
 async def _uploads(form: FormData) -> list[Submission]:

@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 import crossmodal
 from crossmodal.api.bodies import json_field
+from crossmodal.api.caller import Who
 from crossmodal.api.context import Rooms
 from crossmodal.api.encoding import Json
 from crossmodal.api.rendering import render_item
@@ -28,54 +29,55 @@ _AN_HOUR = 3_600
 async def list_items(
     modality: str,
     rooms: Rooms,
+    who: Who,
     limit: Annotated[int, Query(ge=1, le=1000)] = 50,
     cursor: Annotated[str | None, Query(max_length=1000)] = None,
     filter: Annotated[str | None, Query(description="conditions on metadata, as JSON")] = None,  # noqa: A002  the contract's name
 ) -> Json:
     """Walk through a collection."""
     where = None if filter is None else parse_filter(json_field("filter", filter))
-    page = await rooms.library.list(_modality(modality), limit=limit, cursor=cursor, where=where)
+    page = await rooms.library.list(who.tenant, _modality(modality), limit=limit, cursor=cursor, where=where)
     return Json({"items": [render_item(item) for item in page.items], "next_cursor": page.next_cursor})
 
 
 @router.get("/items/{modality}/{item_id:path}", responses={200: {"model": ItemAnswer}})
-async def get_item(modality: str, item_id: str, rooms: Rooms) -> Json:
+async def get_item(modality: str, item_id: str, rooms: Rooms, who: Who) -> Json:
     """One item."""
-    return Json(render_item(await rooms.library.get(_modality(modality), item_id)))
+    return Json(render_item(await rooms.library.get(who.tenant, _modality(modality), item_id)))
 
 
 @router.delete("/items/{modality}/{item_id:path}", status_code=204)
-async def delete_item(modality: str, item_id: str, rooms: Rooms) -> Response:
+async def delete_item(modality: str, item_id: str, rooms: Rooms, who: Who) -> Response:
     """Remove an item; it is never found again."""
-    await rooms.library.remove(_modality(modality), item_id)
+    await rooms.library.remove(who.tenant, _modality(modality), item_id)
     return Response(status_code=204)
 
 
 @router.head("/images/{item_id:path}/thumbnail", response_class=Response, include_in_schema=False)
 @router.get("/images/{item_id:path}/thumbnail", response_class=Response)
-async def get_thumbnail(item_id: str, request: Request, rooms: Rooms) -> Response:
+async def get_thumbnail(item_id: str, request: Request, rooms: Rooms, who: Who) -> Response:
     """A small WebP of a picture."""
-    item = await rooms.library.get(Modality.IMAGE, item_id)
+    item = await rooms.library.get(who.tenant, Modality.IMAGE, item_id)
     if (unchanged := _not_modified(request, item, "t")) is not None:
         return unchanged
-    return _picture(request, await rooms.library.thumbnail(item), _THUMBNAIL_TYPE, item, "t")
+    return _picture(request, await rooms.library.thumbnail(who.tenant, item), _THUMBNAIL_TYPE, item, "t")
 
 
 @router.head("/images/{item_id:path}", response_class=Response, include_in_schema=False)
 @router.get("/images/{item_id:path}", response_class=Response)
-async def get_image(item_id: str, request: Request, rooms: Rooms) -> Response:
+async def get_image(item_id: str, request: Request, rooms: Rooms, who: Who) -> Response:
     """A picture as it was indexed."""
-    item = await rooms.library.get(Modality.IMAGE, item_id)
+    item = await rooms.library.get(who.tenant, Modality.IMAGE, item_id)
     if (unchanged := _not_modified(request, item, "o")) is not None:
         return unchanged
-    content = await rooms.library.original(item)
+    content = await rooms.library.original(who.tenant, item)
     return _picture(request, content, media_type(content), item, "o")
 
 
 @router.get("/stats", responses={200: {"model": StatsAnswer}})
-async def stats(rooms: Rooms) -> Json:
+async def stats(rooms: Rooms, who: Who) -> Json:
     """Counts and the state of the parts."""
-    return Json(asdict(await rooms.library.stats()) | {"version": crossmodal.__version__})
+    return Json(asdict(await rooms.library.stats(who.tenant)) | {"version": crossmodal.__version__})
 
 
 def _modality(name: str) -> Modality:

@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 from fastapi import APIRouter, Request
 
 from crossmodal.api.bodies import JSON, MULTIPART, content_type, fields_of, file_of, read_form, read_json
+from crossmodal.api.caller import Caller, Who
 from crossmodal.api.context import Rooms
 from crossmodal.api.encoding import Json
 from crossmodal.api.openapi import takes
@@ -29,58 +30,58 @@ Q = TypeVar("Q", PictureQuery, SimilarTextsQuery)
 
 
 @router.post("/text-to-image", openapi_extra=takes(TextQuery), responses={200: {"model": TextSearchAnswer}})
-async def text_to_image(request: Request, rooms: Rooms) -> Json:
+async def text_to_image(request: Request, rooms: Rooms, who: Who) -> Json:
     """Pictures nearest to a text."""
     asked = await read_json(request, TextQuery)
     window = asked.window()
     with at("query"):
-        answer = await rooms.querying.by_text(asked.query, Modality.IMAGE, window)
+        answer = await rooms.querying.by_text(who.tenant, asked.query, Modality.IMAGE, window)
     return await _render(rooms, answer, query=asked.query, truncated=answer.truncated)
 
 
 @router.post(
     "/image-to-text", openapi_extra=takes(PictureQuery, files=("file",)), responses={200: {"model": SearchAnswer}}
 )
-async def image_to_text(request: Request, rooms: Rooms) -> Json:
+async def image_to_text(request: Request, rooms: Rooms, who: Who) -> Json:
     """Texts nearest to a picture, uploaded or indexed."""
-    return await _by_picture(request, rooms, Modality.TEXT)
+    return await _by_picture(request, rooms, who, Modality.TEXT)
 
 
 @router.post(
     "/similar-images", openapi_extra=takes(PictureQuery, files=("file",)), responses={200: {"model": SearchAnswer}}
 )
-async def similar_images(request: Request, rooms: Rooms) -> Json:
+async def similar_images(request: Request, rooms: Rooms, who: Who) -> Json:
     """Pictures nearest to a picture, uploaded or indexed; the same bytes are never among them."""
-    return await _by_picture(request, rooms, Modality.IMAGE)
+    return await _by_picture(request, rooms, who, Modality.IMAGE)
 
 
 @router.post("/similar-texts", openapi_extra=takes(SimilarTextsQuery), responses={200: {"model": SearchAnswer}})
-async def similar_texts(request: Request, rooms: Rooms) -> Json:
+async def similar_texts(request: Request, rooms: Rooms, who: Who) -> Json:
     """Texts nearest to a text; nearest to an indexed one, it is not among them itself."""
     asked = _either(await read_json(request, SimilarTextsQuery), "query", "id")
     window = asked.window()
     if asked.id is not None:
-        answer = await rooms.querying.by_item(Modality.TEXT, asked.id, Modality.TEXT, window)
+        answer = await rooms.querying.by_item(who.tenant, Modality.TEXT, asked.id, Modality.TEXT, window)
     else:
         with at("query"):
-            answer = await rooms.querying.by_text(asked.query or "", Modality.TEXT, window)
+            answer = await rooms.querying.by_text(who.tenant, asked.query or "", Modality.TEXT, window)
     return await _render(rooms, answer, truncated=answer.truncated)
 
 
-async def _by_picture(request: Request, rooms: Container, target: Modality) -> Json:
+async def _by_picture(request: Request, rooms: Container, who: Caller, target: Modality) -> Json:
     if content_type(request, JSON, MULTIPART) == MULTIPART:
         async with read_form(request) as form:
             content = await file_of(form, "file")
             window = fields_of(form, Common, parsed=("filter",)).window()
         with at("file"):
-            return await _render(rooms, await rooms.querying.by_picture(content, target, window))
+            return await _render(rooms, await rooms.querying.by_picture(who.tenant, content, target, window))
     asked = _either(await read_json(request, PictureQuery), "image", "id")
     window = asked.window()
     if asked.id is not None:
-        return await _render(rooms, await rooms.querying.by_item(Modality.IMAGE, asked.id, target, window))
+        return await _render(rooms, await rooms.querying.by_item(who.tenant, Modality.IMAGE, asked.id, target, window))
     with at("image"):
         content = await rooms.pictures.bytes_of(asked.image or "")
-        return await _render(rooms, await rooms.querying.by_picture(content, target, window))
+        return await _render(rooms, await rooms.querying.by_picture(who.tenant, content, target, window))
 
 
 def _either(asked: Q, first: str, second: str) -> Q:

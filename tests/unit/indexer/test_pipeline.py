@@ -1,11 +1,12 @@
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from crossmodal.encoder import BatchLimits, LocalEncoder
 from crossmodal.errors import ImageUndecodable, StoreUnavailable
-from crossmodal.records import Modality
+from crossmodal.records import Modality, Partition
 from crossmodal.search.indexing import Indexed, Status, Submission
 from crossmodal.settings import Settings
 from crossmodal.wiring import build_container
@@ -59,11 +60,11 @@ async def test_through_the_real_use_case_into_the_real_store(tmp_path: Path) -> 
     settings = Settings(store=f"edge:{tmp_path / 'store'}", data=tmp_path)
     container = build_container(settings, LocalEncoder(ColourModel(), BatchLimits()))
     await container.open()
-    index = container.indexing.index_images
+    index = partial(container.indexing.index_images, "acme")
     first = await index_sources(index, scan_pictures(folder), unit="x", progress=False)
     assert first == {Status.INDEXED: 1, Status.UNCHANGED: 1, Status.FAILED: 1}
     again = await index_sources(index, scan_pictures(folder), unit="x", progress=False)
     assert again == {Status.UNCHANGED: 2, Status.FAILED: 1}
-    (item,) = (await container.store.scroll(Modality.IMAGE, limit=9)).items
+    (item,) = (await container.store.scroll(Partition("acme", Modality.IMAGE), limit=9)).items
     assert item.metadata == {"path": "copy of red.png"}
     await container.close()

@@ -10,13 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crossmodal.errors import ValidationFailed
-from crossmodal.records import Item, MetadataValue, Modality, Scalar, ScoredItem
+from crossmodal.errors import StoreUnavailable, ValidationFailed
+from crossmodal.records import Item, MetadataValue, Modality, Partition, Scalar, ScoredItem
 from crossmodal.store import payload
 from crossmodal.store.cursor import decode_cursor, encode_cursor
 from crossmodal.store.ranking import MAX_TIES, stable_page
 from crossmodal.store.vectors import cosine, unit
 
+IMAGES, TEXTS = Partition("acme", Modality.IMAGE), Partition("acme", Modality.TEXT)
 NOW = datetime(2024, 2, 29, 23, 59, 59, 1, tzinfo=UTC)
 SCALARS: st.SearchStrategy[Scalar] = st.one_of(
     st.booleans(), st.integers(-(2**63), 2**63 - 1), st.floats(allow_nan=False, allow_infinity=False), st.text()
@@ -28,8 +29,9 @@ def item(item_id: str, **metadata: MetadataValue) -> Item:
 
 
 def test_layout() -> None:
-    written = payload.to_payload(item("one", n=1, tags=["a", "a"], none=None))
+    written = payload.to_payload("acme", item("one", n=1, tags=["a", "a"], none=None))
     assert written == {
+        "tenant": "acme",
         "id": "one",
         "content_hash": "ab" * 32,
         "created_at": "2024-02-29T23:59:59.000001+00:00",
@@ -37,16 +39,38 @@ def test_layout() -> None:
         "metadata": {"n": 1, "tags": ["a", "a"], "none": None},
         "terms": sorted([payload.term("n", 1), payload.number_term("n"), payload.term("tags", "a")]),
     }
-    assert payload.from_payload(written, Modality.TEXT) == item("one", n=1, tags=["a", "a"], none=None)
+    assert payload.from_payload(written, TEXTS) == item("one", n=1, tags=["a", "a"], none=None)
 
 
 def test_point_ids_do_not_change_between_versions() -> None:
-    assert payload.point_id("one") == "4155d189-f5ba-55f1-a242-0d1dae51a61e"
+    assert payload.point_id("acme", "one") == "bf47dd3e-afd2-5218-8304-8b496b6c8da9"
+
+
+@settings(deadline=None)  # the machine may be busy
+@given(st.tuples(st.text(), st.text()), st.tuples(st.text(), st.text()))
+def test_two_pairs_of_tenant_and_id_have_two_points(left: tuple[str, str], right: tuple[str, str]) -> None:
+    assert (payload.point_id(*left) == payload.point_id(*right)) is (left == right)
+
+
+@settings(deadline=None)  # the machine may be busy
+@given(st.text(max_size=6), st.integers(0, 6), st.integers(0, 6))
+def test_where_tenant_ends_and_id_begins_tells_points_apart(joined: str, one: int, other: int) -> None:
+    left, right = (joined[:one], joined[one:]), (joined[:other], joined[other:])
+    assert (payload.point_id(*left) == payload.point_id(*right)) is (left == right)
+
+
+def test_another_tenants_payload_is_no_answer() -> None:
+    written = payload.to_payload("globex", item("one"))
+    assert not payload.is_of(written, TEXTS)
+    with pytest.raises(StoreUnavailable, match="not asked for"):
+        payload.from_payload(written, TEXTS)
+    del written["tenant"]
+    assert not payload.is_of(written, TEXTS)
 
 
 def test_an_id_that_is_no_text_is_refused() -> None:
     with pytest.raises(ValidationFailed, match="surrogate") as refused:
-        payload.point_id("\ud800")
+        payload.point_id("acme", "\ud800")
     assert refused.value.loc == ("id",)
 
 
@@ -81,29 +105,30 @@ def test_number_indexes_are_made_once_and_not_without_end() -> None:
 
 
 def test_cursors_come_back() -> None:
-    start = payload.point_id("one")
-    cursor = encode_cursor(Modality.IMAGE, start)
+    start = payload.point_id("acme", "one")
+    cursor = encode_cursor(IMAGES, start)
     assert len(cursor) == 28
-    assert decode_cursor(Modality.IMAGE, cursor) == start
-    with pytest.raises(ValidationFailed):
-        decode_cursor(Modality.TEXT, cursor)
+    assert decode_cursor(IMAGES, cursor) == start
+    for other in (TEXTS, Partition("globex", Modality.IMAGE), Partition("", Modality.IMAGE)):
+        with pytest.raises(ValidationFailed):
+            decode_cursor(other, cursor)
 
 
 @settings(deadline=None)  # the machine may be busy
 @given(st.integers(0, 27), st.sampled_from("ABab01-_"))
 def test_changed_cursors_are_refused(place: int, char: str) -> None:
-    cursor = encode_cursor(Modality.IMAGE, payload.point_id("one"))
+    cursor = encode_cursor(IMAGES, payload.point_id("acme", "one"))
     changed = cursor[:place] + char + cursor[place + 1 :]
     if changed != cursor:
         with pytest.raises(ValidationFailed):
-            decode_cursor(Modality.IMAGE, changed)
+            decode_cursor(IMAGES, changed)
 
 
 @settings(deadline=None)  # the machine may be busy
 @given(st.text())
 def test_any_text_is_refused_as_a_cursor_and_never_breaks(garbage: str) -> None:
     with pytest.raises(ValidationFailed) as refused:
-        decode_cursor(Modality.IMAGE, garbage)
+        decode_cursor(IMAGES, garbage)
     assert refused.value.loc == ("cursor",)
 
 

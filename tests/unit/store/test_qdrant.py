@@ -19,13 +19,11 @@ from qdrant_client.common.client_exceptions import QdrantException, ResourceExha
 from qdrant_client.http.exceptions import ApiException, ResponseHandlingException, UnexpectedResponse
 
 from crossmodal.errors import ConfigurationError, ServerError, StoreUnavailable
-from crossmodal.records import Modality
 from crossmodal.store import qdrant_faults
 from crossmodal.store.qdrant import QdrantStore, connect, parse_url
 from tests.contract.fake_server import FakeServer, Fault
-from tests.contract.material import SPEC, axis, point, points
+from tests.contract.material import IMAGES, SPEC, axis, point, points
 
-IMAGE = Modality.IMAGE
 SECRET = "sk-secret at http://internal.host:6333/data/path"  # noqa: S105 -- what must not be shown
 NO_ANSWER = "the vector store does not answer"
 BUSY = "the vector store is overloaded"
@@ -165,9 +163,9 @@ def fail(error: type[httpx.TransportError]) -> Fault:
 
 async def test_faults_that_pass_are_not_seen(server: FakeServer, store: QdrantStore) -> None:
     server.faults.extend([answer(503), fail(httpx.ConnectError), fail(httpx.ReadTimeout)])
-    await store.upsert(IMAGE, [point("one", axis(0))])
+    await store.upsert(IMAGES, [point("one", axis(0))])
     server.faults.append(answer(429, headers={"Retry-After": "0"}))
-    [hit] = await store.search(IMAGE, axis(0), limit=1)
+    [hit] = await store.search(IMAGES, axis(0), limit=1)
     assert hit.item.id == "one"
     assert not server.faults
 
@@ -176,7 +174,7 @@ async def test_a_server_that_stays_away_is_given_up(server: FakeServer, store: Q
     server.faults.extend([fail(httpx.ConnectTimeout)] * 20)
     server.requests.clear()
     with pytest.raises(StoreUnavailable) as unavailable:
-        await store.count(IMAGE)
+        await store.count(IMAGES)
     assert unavailable.value.detail == NO_ANSWER
     assert len(server.requests) == qdrant_faults.ATTEMPTS
 
@@ -184,7 +182,7 @@ async def test_a_server_that_stays_away_is_given_up(server: FakeServer, store: Q
 async def test_a_long_wait_is_not_waited_for(server: FakeServer, store: QdrantStore) -> None:
     server.faults.append(answer(429, headers={"Retry-After": "3600"}))
     with pytest.raises(StoreUnavailable) as unavailable:
-        await store.count(IMAGE)
+        await store.count(IMAGES)
     assert unavailable.value.detail == BUSY
 
 
@@ -192,7 +190,7 @@ async def test_refusals_are_not_tried_again(server: FakeServer, store: QdrantSto
     server.requests.clear()
     server.faults.append(answer(401, text=SECRET))
     with pytest.raises(ConfigurationError, match="refused the key"):
-        await store.count(IMAGE)
+        await store.count(IMAGES)
     assert len(server.requests) == 1
 
 
@@ -200,14 +198,14 @@ async def test_refusals_are_not_tried_again(server: FakeServer, store: QdrantSto
 async def test_answers_that_are_not_qdrants(server: FakeServer, store: QdrantStore, garbage: bytes) -> None:
     server.faults.append(answer(200, content=garbage))
     with pytest.raises(StoreUnavailable) as unavailable:
-        await store.count(IMAGE)
+        await store.count(IMAGES)
     assert unavailable.value.detail == GARBLED
 
 
 async def test_an_answer_without_a_result(server: FakeServer, store: QdrantStore) -> None:
     server.faults.append(answer(200, json={"status": "ok", "time": 0.0}))
     with pytest.raises(StoreUnavailable):
-        await store.count(IMAGE)
+        await store.count(IMAGES)
 
 
 @pytest.mark.parametrize("unapplied", [models.UpdateStatus.WAIT_TIMEOUT, models.UpdateStatus.ACKNOWLEDGED])
@@ -216,9 +214,9 @@ async def test_a_write_that_is_not_applied_is_no_success(
 ) -> None:
     server.update_status = unapplied
     with pytest.raises(StoreUnavailable, match="did not apply it in time"):
-        await store.upsert(IMAGE, [point("one", axis(0))])
+        await store.upsert(IMAGES, [point("one", axis(0))])
     with pytest.raises(StoreUnavailable, match="did not apply it in time"):
-        await store.delete(IMAGE, ["one"])
+        await store.delete(IMAGES, ["one"])
 
 
 async def test_a_hung_call_ends_within_its_budget() -> None:
@@ -248,8 +246,8 @@ async def test_ping_asks_once_and_wants_the_collections(server: FakeServer, stor
 async def test_two_processes_may_open_at_once(server: FakeServer) -> None:
     stores = [QdrantStore(server.connect) for _ in range(4)]
     await asyncio.gather(*(store.open(SPEC) for store in stores))
-    await stores[0].upsert(IMAGE, points(3))
-    assert [await store.count(IMAGE) for store in stores] == [3] * 4
+    await stores[0].upsert(IMAGES, points(3))
+    assert [await store.count(IMAGES) for store in stores] == [3] * 4
     for store in stores:
         await store.close()
 
@@ -283,20 +281,56 @@ async def test_a_collection_of_another_program_is_refused() -> None:
 
 
 async def test_names_and_settings_of_the_collections(server: FakeServer, store: QdrantStore) -> None:
-    await store.upsert(IMAGE, [point("one", axis(0), {"n": 1, "t": "x", "p q": 0.5})])
+    await store.upsert(IMAGES, [point("one", axis(0), {"n": 1, "t": "x", "p q": 0.5})])
     paths = [path for method, path in server.requests if method == "PUT"]
     assert paths == [
         "/collections/crossmodal_images",
-        *["/collections/crossmodal_images/index"] * 2,
+        *["/collections/crossmodal_images/index"] * 3,
         "/collections/crossmodal_texts",
-        *["/collections/crossmodal_texts/index"] * 2,
+        *["/collections/crossmodal_texts/index"] * 3,
         *["/collections/crossmodal_images/index"] * 2,  # of the numbers n and p q, before the points
         "/collections/crossmodal_images/points",
     ]
     client = server.connect()
     info = await client.get_collection("crossmodal_images")
-    assert info.config.metadata == {"dim": 8, "fingerprint": "tiny-model:0123"}
+    assert info.config.metadata == {"layout": 2, "dim": 8, "fingerprint": "tiny-model:0123"}
     await client.close()
+
+
+async def test_the_tenant_is_indexed_as_such(server: FakeServer, store: QdrantStore) -> None:
+    keyword = {"type": "keyword"}
+    for name in ("crossmodal_images", "crossmodal_texts"):
+        made = {field: schema for collection, field, schema in server.indexes if collection == name}
+        assert made == {"tenant": keyword | {"is_tenant": True}, "content_hash": keyword, "terms": keyword}
+    await store.ping()
+
+
+async def test_a_collection_that_lacks_an_index_gets_it_when_it_is_opened(server: FakeServer) -> None:
+    client = server.connect()
+    vectors = models.VectorParams(size=8, distance=models.Distance.COSINE)
+    note = {"layout": 2, "dim": SPEC.dim, "fingerprint": SPEC.fingerprint}
+    for name in ("mine_images", "mine_texts"):
+        await client.create_collection(name, vectors, metadata=note)
+    info = (await client.get_collection("mine_images")).model_dump(mode="json")
+    indexed = {"data_type": "keyword", "points": 0}
+    info["payload_schema"] = {"terms": indexed, "content_hash": indexed}
+    there = answer(200, json={"result": {"exists": True}, "status": "ok", "time": 0.0})
+    server.faults.extend([there, answer(200, json={"result": info, "status": "ok", "time": 0.0})])
+    store = QdrantStore(server.connect, prefix="mine")
+    await store.open(SPEC)
+    assert [field for name, field, _ in server.indexes if name == "mine_images"] == ["tenant"]
+    await store.close()
+    await client.close()
+
+
+@pytest.mark.parametrize("layout", [{}, {"layout": 1}, {"layout": 3}])
+async def test_collections_of_another_layout_are_refused(layout: dict[str, int]) -> None:
+    client = AsyncQdrantClient(":memory:")
+    vectors = models.VectorParams(size=8, distance=models.Distance.COSINE)
+    note = {"dim": SPEC.dim, "fingerprint": SPEC.fingerprint} | layout
+    await client.create_collection("mine_images", vectors, metadata=note)
+    with pytest.raises(ConfigurationError, match="none of their items would be found; index into another server"):
+        await QdrantStore(lambda: client, prefix="mine").open(SPEC)
 
 
 @pytest.mark.parametrize(
