@@ -4,8 +4,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from crossmodal.disk import MIN_FREE
 from crossmodal.errors import ConfigurationError
@@ -26,6 +26,23 @@ class BatcherKind(StrEnum):
 
     OURS = "ours"
     BENTOML = "bentoml"
+
+
+class UrlFetching(StrEnum):
+    """Whether a client may send http(s) URLs of pictures: never, of listed hosts, or of any public host."""
+
+    OFF = "off"
+    ALLOWED = "allowed"
+    PUBLIC = "public"
+
+
+def _split(given: object) -> object:
+    """The entries of a comma-separated list."""
+    return tuple(filter(None, map(str.strip, given.split(",")))) if isinstance(given, str) else given
+
+
+Listed = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+"""Comma-separated in the environment."""
 
 
 class Settings(BaseSettings):
@@ -70,6 +87,15 @@ class Settings(BaseSettings):
     max_image_aspect: float = Field(default=100.0, ge=1.0, description="longer side over shorter side of a picture")
     max_text_chars: int = Field(default=10_000, ge=1, description="one text")
 
+    fetch_urls: UrlFetching = UrlFetching.OFF
+    fetch_hosts: Listed = Field(
+        default=(), description="HOST, HOST:PORT or .DOMAIN, comma-separated; only public addresses are connected to"
+    )
+    fetch_private_hosts: Listed = Field(
+        default=(), description="HOST or HOST:PORT whose addresses may be private: clients can read whatever it serves"
+    )
+    fetch_timeout: float = Field(default=10.0, gt=0, le=300, description="seconds for one picture, with redirects")
+
     timeout: int = Field(default=60, ge=1, le=3600, description="seconds a request may take")
     max_concurrency: int = Field(default=256, ge=1, description="requests at a time in a process before 429")
     max_buffered_bytes: int = Field(default=512 * MIB, ge=1024, description="bodies at a time in a process before 429")
@@ -99,6 +125,9 @@ class Settings(BaseSettings):
             raise ValueError(msg)
         if self.api_workers > 1 and embedded:
             msg = "CROSSMODAL_API_WORKERS above 1 needs a Qdrant server: the embedded store has one owning process"
+            raise ValueError(msg)
+        if self.fetch_urls is UrlFetching.ALLOWED and not (self.fetch_hosts or self.fetch_private_hosts):
+            msg = "CROSSMODAL_FETCH_URLS=allowed needs CROSSMODAL_FETCH_HOSTS or CROSSMODAL_FETCH_PRIVATE_HOSTS"
             raise ValueError(msg)
         return self
 

@@ -13,7 +13,7 @@ from contextvars import ContextVar, Token
 import structlog
 from prometheus_client import Counter, Gauge, Histogram
 
-STAGES = ("decode", "queue", "embed", "store")
+STAGES = ("fetch", "decode", "queue", "embed", "store")
 """The stages of a request, in the order they happen; `Server-Timing` names them."""
 
 request_id: ContextVar[str] = ContextVar("request_id", default="-")

@@ -9,15 +9,16 @@ import structlog
 from crossmodal.clip.base import ClipModel
 from crossmodal.encoder import BatchLimits, Encoder, LocalEncoder
 from crossmodal.errors import ConfigurationError, CrossModalError
+from crossmodal.fetching import Fetcher, FetchPolicy, HttpFetcher, host_rules
 from crossmodal.imaging import ImageLimits
 from crossmodal.media import MediaStore
 from crossmodal.search.comparing import Comparing
 from crossmodal.search.indexing import Indexing
 from crossmodal.search.library import Library
-from crossmodal.search.pictures import PictureReader
+from crossmodal.search.pictures import FetchLimits, PictureReader
 from crossmodal.search.querying import Querying
 from crossmodal.search.writing import ItemWriter
-from crossmodal.settings import Settings
+from crossmodal.settings import Settings, UrlFetching
 from crossmodal.store.base import CollectionSpec, VectorStore
 from crossmodal.telemetry import BatchMetrics
 
@@ -123,6 +124,16 @@ def build_store(settings: Settings) -> VectorStore:
     )
 
 
+def build_fetcher(settings: Settings) -> Fetcher | None:
+    """What fetches pictures by URL; None where that is off. Raises ``ConfigurationError`` for a host that is none."""
+    hosts = host_rules(settings.fetch_hosts, "CROSSMODAL_FETCH_HOSTS")
+    private = host_rules(settings.fetch_private_hosts, "CROSSMODAL_FETCH_PRIVATE_HOSTS", subdomains=False)
+    if settings.fetch_urls is UrlFetching.OFF:
+        return None
+    policy = FetchPolicy(settings.fetch_urls is UrlFetching.PUBLIC, hosts, private)
+    return HttpFetcher(policy, max_bytes=settings.max_image_bytes, seconds=settings.fetch_timeout)
+
+
 def build_container(settings: Settings, encoder: Encoder) -> Container:
     """Join store, media and use cases around an encoder."""
     store = build_store(settings)
@@ -132,7 +143,14 @@ def build_container(settings: Settings, encoder: Encoder) -> Container:
         max_pixels=settings.max_image_pixels,
         max_aspect=settings.max_image_aspect,
     )
-    pictures = PictureReader(limits, threads=settings.decode_threads, max_queued=settings.max_queued_pictures)
+    pictures = PictureReader(
+        limits,
+        threads=settings.decode_threads,
+        max_queued=settings.max_queued_pictures,
+        fetcher=build_fetcher(settings),
+        # As many bytes as the client could have sent itself, and time left to embed what came.
+        fetch_limits=FetchLimits(max_bytes=settings.max_body_bytes, seconds=settings.timeout / 2),
+    )
     writer = ItemWriter(store, media)
     chars = settings.max_text_chars
     return Container(

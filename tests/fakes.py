@@ -1,13 +1,18 @@
-"""Named fakes: stand-ins for the model in tests that are not about the model, and a store with a planted fault."""
+"""Named fakes: stand-ins for the model, name servers and the web, and a store with a planted fault."""
 
+import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
+from ipaddress import ip_address
 from typing import Any
 
 import numpy as np
 
 from crossmodal.clip.base import ModelInfo, TextEmbeddings
+from crossmodal.errors import ValidationFailed
+from crossmodal.fetching import Spend
+from crossmodal.fetching.addresses import Address
 from crossmodal.records import Embeddings, Partition, Pixels, Point, Preprocessing
 from crossmodal.store.exact import ExactStore
 
@@ -92,6 +97,61 @@ def _meaning(words: Sequence[str]) -> Embeddings:
 
 def _unit(vector: Embeddings) -> Embeddings:
     return (vector / np.linalg.norm(vector)).astype(np.float32)
+
+
+class FakeResolver:
+    """A name server whose answers are given: for each name a list of answers, one per question, the last one for ever.
+
+    ``asked`` lists the questions.
+    """
+
+    def __init__(self, answers: Mapping[str, Sequence[Sequence[str]]]) -> None:
+        self._answers = {name: list(each) for name, each in answers.items()}
+        self.asked: list[str] = []
+        self.closed = False
+
+    async def resolve(self, host: str) -> Sequence[Address]:
+        self.asked.append(host)
+        left = self._answers.get(host, [[]])
+        answer = left.pop(0) if len(left) > 1 else left[0]
+        return [ip_address(each) for each in answer]
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class FakeFetcher:
+    """A web of given pages; a URL that is not among them cannot be fetched.
+
+    ``release`` lets fetches come to an end; ``entered`` can be acquired once for each that began.
+    """
+
+    def __init__(self, pages: Mapping[str, bytes]) -> None:
+        self.pages = dict(pages)
+        self.asked: list[str] = []
+        self.running = 0
+        self.most_running = 0
+        self.release = asyncio.Event()
+        self.release.set()
+        self.entered = asyncio.Semaphore(0)
+        self.closed = False
+
+    async def fetch(self, url: str, spend: Spend) -> bytes:
+        self.asked.append(url)
+        self.running += 1
+        self.most_running = max(self.running, self.most_running)
+        self.entered.release()
+        try:
+            await self.release.wait()
+        finally:
+            self.running -= 1
+        if url not in self.pages:
+            raise ValidationFailed("cannot be fetched")
+        spend(len(self.pages[url]))
+        return self.pages[url]
+
+    def close(self) -> None:
+        self.closed = True
 
 
 class ForgetfulStore(ExactStore):

@@ -13,7 +13,9 @@ MAX_IMAGES = 100
 MAX_TEXTS = 1000
 MAX_COMPARED = 1000
 
-Picture = Annotated[str, Field(description="a data URL or base64 of an encoded picture")]
+Picture = Annotated[
+    str, Field(description="a data URL or base64 of an encoded picture; an http(s) URL where that is switched on")
+]
 ItemId = Annotated[str, Field(min_length=1, max_length=256)]
 
 

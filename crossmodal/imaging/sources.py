@@ -20,7 +20,14 @@ _TO_STANDARD = bytes.maketrans(b"-_", b"+/")
 _FOUR = 4
 _MAX_PADDING = 2
 _QUOTED = 3
+_WEB = {"http", "https"}
 _OPAQUE_TYPES = {"", "application/octet-stream"}
+
+
+def is_web_url(text: str) -> bool:
+    """Whether a client's string names a picture by an http(s) URL instead of holding it."""
+    scheme = _SCHEME.match(text)
+    return scheme is not None and scheme[1].lower() in _WEB
 
 
 def picture_bytes(text: str, limits: ImageLimits = DEFAULT_LIMITS) -> bytes:
@@ -37,8 +44,11 @@ def picture_bytes(text: str, limits: ImageLimits = DEFAULT_LIMITS) -> bytes:
     name = scheme[1].lower()
     if name == "data":
         return _data_url(text[scheme.end() :], limits)
-    if name in {"http", "https"}:
-        raise ValidationFailed("URL fetching is switched off: send the picture itself, as a data URL or base64.")
+    if name in _WEB:
+        raise ValidationFailed(
+            "URL fetching is switched off: send the picture itself, as a data URL or base64. "
+            "The operator switches it on with CROSSMODAL_FETCH_URLS."
+        )
     raise ValidationFailed(f"A picture is a data URL or base64, not a {name}: address.")
 
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from crossmodal.errors import ConfigurationError
-from crossmodal.settings import EncoderPlace, Settings, load_settings
+from crossmodal.settings import EncoderPlace, Settings, UrlFetching, load_settings
 
 
 def test_defaults_keep_everything_under_data() -> None:
@@ -62,4 +62,25 @@ def test_several_workers_need_what_they_can_share(
     for name, value in {"api_workers": "2", **values}.items():
         monkeypatch.setenv(f"CROSSMODAL_{name.upper()}", value)
     with pytest.raises(ConfigurationError, match=reason):
+        load_settings()
+
+
+def test_urls_are_not_fetched_unless_asked_for() -> None:
+    settings = Settings()
+    assert (settings.fetch_urls, settings.fetch_hosts, settings.fetch_private_hosts) == (UrlFetching.OFF, (), ())
+    assert settings.fetch_timeout == 10
+
+
+def test_hosts_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CROSSMODAL_FETCH_URLS", "allowed")
+    monkeypatch.setenv("CROSSMODAL_FETCH_HOSTS", "example.org, .cdn.example,[::1]:81,")
+    monkeypatch.setenv("CROSSMODAL_FETCH_PRIVATE_HOSTS", "pictures:9000")
+    settings = load_settings()
+    assert settings.fetch_hosts == ("example.org", ".cdn.example", "[::1]:81")
+    assert settings.fetch_private_hosts == ("pictures:9000",)
+
+
+def test_an_allow_list_must_list_something(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CROSSMODAL_FETCH_URLS", "allowed")
+    with pytest.raises(ConfigurationError, match="needs CROSSMODAL_FETCH_HOSTS"):
         load_settings()

@@ -3,10 +3,10 @@ from pathlib import Path
 import pytest
 
 from crossmodal.encoder import BatchLimits, LocalEncoder
-from crossmodal.errors import ConfigurationError, FingerprintMismatch, StoreUnavailable
-from crossmodal.settings import Settings
+from crossmodal.errors import ConfigurationError, FingerprintMismatch, StoreUnavailable, ValidationFailed
+from crossmodal.settings import Settings, UrlFetching
 from crossmodal.store.exact import ExactStore
-from crossmodal.wiring import build_container, build_store
+from crossmodal.wiring import build_container, build_fetcher, build_store
 from tests.fakes import ColourModel
 
 
@@ -28,6 +28,30 @@ def test_the_url_chooses_the_store(tmp_path: Path, url: str, kind: str) -> None:
 def test_another_url_is_refused_with_those_known(url: str) -> None:
     with pytest.raises(ConfigurationError, match="edge:PATH, memory:"):
         build_store(Settings(store=url))
+
+
+def test_nothing_fetches_unless_switched_on() -> None:
+    assert build_fetcher(Settings()) is None
+    assert build_fetcher(Settings(fetch_hosts=("example.org",))) is None
+    with pytest.raises(ConfigurationError, match="CROSSMODAL_FETCH_HOSTS: the entry 'http://a'"):
+        build_fetcher(Settings(fetch_hosts=("http://a",)))
+
+
+@pytest.mark.parametrize(
+    ("mode", "url", "refusal"),
+    [
+        (UrlFetching.ALLOWED, "http://elsewhere.example/", "not among those"),
+        (UrlFetching.ALLOWED, "http://10.0.0.1/", "does not answer"),  # listed, but not as private
+        (UrlFetching.PUBLIC, "http://127.0.0.1/", "does not answer"),
+        (UrlFetching.PUBLIC, "http://192.0.2.1:8080/", "only 80 and 443"),
+    ],
+)
+async def test_a_fetcher_keeps_to_the_settings(mode: UrlFetching, url: str, refusal: str) -> None:
+    fetcher = build_fetcher(Settings(fetch_urls=mode, fetch_hosts=("10.0.0.1",)))
+    assert fetcher is not None
+    with pytest.raises(ValidationFailed, match=refusal):
+        await fetcher.fetch(url, lambda _: None)
+    fetcher.close()
 
 
 async def test_a_collection_of_another_model_is_refused(tmp_path: Path) -> None:

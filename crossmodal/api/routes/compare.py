@@ -23,9 +23,9 @@ from crossmodal.api.schemas import (
 )
 from crossmodal.encoder import Lane
 from crossmodal.errors import ClientError, ValidationFailed
-from crossmodal.imaging import picture_bytes
 from crossmodal.records import Embeddings
 from crossmodal.search.comparing import similarity
+from crossmodal.search.pictures import together
 from crossmodal.wiring import Container
 
 router = APIRouter(tags=["compare"])
@@ -54,10 +54,10 @@ async def compare(request: Request, rooms: Rooms) -> Json:
     given = {name for name in ("text", "image", "texts", "images") if getattr(asked, name) is not None}
     if given == {"text", "image"}:
         with at("image"):
-            content = picture_bytes(asked.image or "", rooms.pictures.limits)
+            content = await rooms.pictures.bytes_of(asked.image or "")
         return await _one(rooms, asked.text or "", content, image_field="image")
     if given == {"texts", "images"}:
-        contents = _contents(asked.images or [], rooms)
+        contents = await _contents(asked.images or [], rooms)
         cosines = similarity(
             *await asyncio.gather(_texts(rooms, asked.texts or []), _pictures(rooms, contents, "images"))
         )
@@ -87,7 +87,7 @@ async def embed_images(request: Request, rooms: Rooms) -> Json:
             contents = [await file.read() for file in files]
         return await _vectors(rooms, await _pictures(rooms, contents, "files"))
     asked = await read_json(request, ImagesToEmbed)
-    return await _vectors(rooms, await _pictures(rooms, _contents(asked.images, rooms), "images"))
+    return await _vectors(rooms, await _pictures(rooms, await _contents(asked.images, rooms), "images"))
 
 
 async def _one(rooms: Container, text: str, content: bytes, *, image_field: str) -> Json:
@@ -127,12 +127,14 @@ async def _pictures(rooms: Container, contents: list[bytes], field: str) -> Embe
         return await rooms.comparing.embed_pictures(contents, _lane(len(contents)))
 
 
-def _contents(images: list[str], rooms: Container) -> list[bytes]:
-    contents: list[bytes] = []
-    for place, image in enumerate(images):
+async def _contents(images: list[str], rooms: Container) -> list[bytes]:
+    intake = rooms.pictures.intake()
+
+    async def read(place: int, image: str) -> bytes:
         with at("images", place):
-            contents.append(picture_bytes(image, rooms.pictures.limits))
-    return contents
+            return await intake.bytes_of(image)
+
+    return await together(read(place, image) for place, image in enumerate(images))
 
 
 async def _vectors(rooms: Container, embeddings: Embeddings) -> Json:

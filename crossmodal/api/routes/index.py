@@ -24,8 +24,8 @@ from crossmodal.api.schemas import (
     TextSubmission,
 )
 from crossmodal.errors import ClientError, ValidationFailed
-from crossmodal.imaging import ImageLimits, picture_bytes
 from crossmodal.search.indexing import Indexed, Status, Submission
+from crossmodal.search.pictures import Intake, together
 from crossmodal.search.texts import is_encodable
 from crossmodal.store.metadata import check_metadata
 
@@ -51,7 +51,8 @@ async def index_images(request: Request, rooms: Rooms, who: Who) -> Response:
         place = "files"
     else:
         items = (await read_json(request, ImagesToIndex)).items
-        submissions = [_image(item, rooms.pictures.limits) for item in items]
+        intake = rooms.pictures.intake()
+        submissions = await together(_image(item, intake) for item in items)
         place = "items"
     return _answer(await rooms.indexing.index_images(who.tenant, submissions), place)
 
@@ -100,11 +101,11 @@ async def _upload(file: UploadFile | str, item_id: Any, metadata: Any) -> Submis
         return Submission(id=item_id if isinstance(item_id, str) else None, fault=fault)
 
 
-def _image(item: Any, limits: ImageLimits) -> Submission:
+async def _image(item: Any, intake: Intake) -> Submission:
     try:
         given = _item(item, ImageSubmission)
         metadata = None if given.metadata is None else check_metadata(given.metadata)
-        return Submission(picture_bytes(given.image, limits), given.id, metadata)
+        return Submission(await intake.bytes_of(given.image), given.id, metadata)
     except ClientError as fault:
         return Submission(id=_id_of(item), fault=fault)
 

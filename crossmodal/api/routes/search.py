@@ -20,7 +20,6 @@ from crossmodal.api.schemas import (
     TextSearchAnswer,
 )
 from crossmodal.errors import ValidationFailed
-from crossmodal.imaging import picture_bytes
 from crossmodal.records import Modality
 from crossmodal.search.querying import Answer
 from crossmodal.wiring import Container
@@ -81,7 +80,7 @@ async def _by_picture(request: Request, rooms: Container, who: Caller, target: M
     if asked.id is not None:
         return await _render(rooms, await rooms.querying.by_item(who.tenant, Modality.IMAGE, asked.id, target, window))
     with at("image"):
-        content = picture_bytes(asked.image or "", rooms.pictures.limits)
+        content = await rooms.pictures.bytes_of(asked.image or "")
         return await _render(rooms, await rooms.querying.by_picture(who.tenant, content, target, window))
 
 
