@@ -249,3 +249,59 @@ async def test_times_are_told_apart() -> None:
     assert outcome.queued >= 0.05  # type: ignore[attr-defined]
     assert outcome.ran < outcome.queued  # type: ignore[attr-defined]
     await batcher.close()
+
+
+async def measured(worker: Worker, *, max_wait: float) -> Batcher:
+    """A batcher that has seen enough batches to know what an item takes: a hundredth of a second."""
+
+    def slow(items: Sequence[str]) -> list[str]:
+        if worker.release.is_set():
+            time.sleep(0.01 * len(items))
+        return worker(items)
+
+    worker.release.set()
+    batcher = Batcher([kind(worker, run=slow, max_items=1, bulk_items=1)], max_queued=10_000, max_wait=max_wait)
+    for _ in range(6):
+        await batcher.submit("text", ["x"])
+    worker.release.clear()
+    worker.started.clear()
+    return batcher
+
+
+async def test_work_that_would_wait_too_long_is_refused_at_once() -> None:
+    worker = Worker()
+    batcher = await measured(worker, max_wait=0.5)
+    first = await held_by(batcher, worker)
+    waiting = await queue_up(batcher, ([f"b{number}" for number in range(100)], Lane.BULK))
+    with pytest.raises(Overloaded, match="limit is") as refused:
+        await batcher.submit("text", ["late"], Lane.BULK)
+    assert 1 <= refused.value.retry_after <= 60
+    # Interactive work does not wait behind bulk work, so what bulk work takes is nothing to it.
+    query = asyncio.create_task(batcher.submit("text", ["query"]))
+    worker.release.set()
+    await asyncio.gather(first, query, *waiting)
+    assert worker.batches.index(["query"]) == worker.batches.index(["first"]) + 1
+    await batcher.close()
+
+
+async def test_nothing_is_estimated_before_enough_was_seen() -> None:
+    worker = Worker()
+    batcher = Batcher([kind(worker)], max_queued=10_000, max_wait=0.001)
+    first = await held_by(batcher, worker)
+    waiting = await queue_up(batcher, ([f"b{number}" for number in range(100)], Lane.BULK), (["late"], Lane.BULK))
+    worker.release.set()
+    await asyncio.gather(first, *waiting)
+    await batcher.close()
+
+
+async def test_how_long_a_batch_runs_is_known() -> None:
+    worker = Worker()
+    batcher = Batcher([kind(worker)], max_queued=10)
+    assert batcher.busy_seconds == 0.0
+    first = await held_by(batcher, worker)
+    await asyncio.sleep(0.05)
+    assert 0.04 < batcher.busy_seconds < 10
+    worker.release.set()
+    await first
+    assert batcher.busy_seconds == 0.0
+    await batcher.close()

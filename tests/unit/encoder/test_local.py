@@ -64,3 +64,19 @@ async def test_a_closed_encoder_is_unavailable() -> None:
     await encoder.close()
     with pytest.raises(ModelUnavailable):
         await encoder.embed_texts(["late"])
+
+
+async def test_a_model_that_hangs_is_not_there() -> None:
+    model = ColourModel()
+    encoder = LocalEncoder(model, BatchLimits(stall=0.05))
+    await encoder.ping()
+    model.release.clear()
+    stuck = asyncio.create_task(encoder.embed_texts(["red"]))
+    await asyncio.to_thread(model.started.wait, 5)
+    await asyncio.sleep(0.1)
+    with pytest.raises(ModelUnavailable, match="has not finished a batch"):
+        await encoder.ping()
+    model.release.set()
+    await stuck
+    await encoder.ping()
+    await encoder.close()

@@ -1,0 +1,106 @@
+"""Broken HTTP over real sockets, to a real uvicorn with our protocol."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+
+import pytest
+import uvicorn
+from starlette.responses import PlainTextResponse
+
+from crossmodal.api import protocol
+from tools.servers import free_port
+
+GOOD = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+@pytest.fixture
+async def port(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
+    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.3)
+    monkeypatch.setitem(uvicorn.config.HTTP_PROTOCOLS, "auto", "")
+    protocol.install()
+    port = free_port()
+    server = uvicorn.Server(uvicorn.Config(PlainTextResponse("fine"), port=port, log_level="critical"))
+    task = asyncio.create_task(server.serve())
+    while not server.started:  # noqa: ASYNC110 -- uvicorn has no event for it
+        await asyncio.sleep(0.01)
+    yield port
+    server.should_exit = True
+    await task
+
+
+async def answers(port: int, *pieces: bytes, pause: float = 0.0) -> bytes:
+    """All that comes back until the server closes, or 2 seconds."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    for piece in pieces:
+        writer.write(piece)
+        await writer.drain()
+        await asyncio.sleep(pause)
+    got = b""
+    try:
+        async with asyncio.timeout(2):
+            while data := await reader.read(65536):
+                got += data
+    except (TimeoutError, ConnectionError):
+        pass
+    writer.close()
+    return got
+
+
+def problem(raw: bytes) -> tuple[int, str]:
+    head, _, body = raw.partition(b"\r\n\r\n")
+    lines = dict(line.split(b": ", 1) for line in head.split(b"\r\n")[1:])
+    assert lines[b"content-type"] == b"application/problem+json"
+    content = json.loads(body)
+    assert content["request_id"].encode() == lines[b"x-request-id"]
+    assert lines[b"connection"] == b"close"
+    assert int(lines[b"content-length"]) == len(body)
+    return int(head.split()[1]), content["code"]
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"GARBAGE\r\n\r\n",
+        b"GET  / HTTP/9.9\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"GET / HTTP/1.1\r\nno colon\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    ],
+)
+async def test_what_is_no_http_is_a_problem(port: int, raw: bytes) -> None:
+    assert problem(await answers(port, raw)) == (400, "malformed_body")
+    assert (await answers(port, GOOD)).startswith(b"HTTP/1.1 200")
+
+
+async def test_a_head_without_end_is_refused(port: int) -> None:
+    pieces = [b"GET / HTTP/1.1\r\nX-Long: ", *[b"a" * 16_384] * 4]
+    assert problem(await answers(port, *pieces)) == (431, "headers_too_large")
+
+
+async def test_a_head_of_allowed_size_is_taken(port: int) -> None:
+    raw = b"GET / HTTP/1.1\r\nHost: x\r\nX-Long: " + b"a" * 40_000 + b"\r\n\r\n"
+    assert (await answers(port, raw)).startswith(b"HTTP/1.1 200")
+
+
+async def test_a_head_that_does_not_end_in_time_is_answered(port: int) -> None:
+    assert problem(await answers(port, b"GET / HTTP/1.1\r\nHos")) == (408, "request_timeout")
+
+
+async def test_a_connection_that_says_nothing_is_closed(port: int) -> None:
+    assert await answers(port) == b""
+
+
+async def test_each_request_of_a_connection_has_its_own_time(port: int) -> None:
+    got = await answers(port, GOOD, GOOD, GOOD, pause=0.2)
+    assert got.count(b"HTTP/1.1 200 OK") == 3
+    stalled = await answers(port, GOOD, b"GET / HTTP/1.1\r\nHo", pause=0.05)
+    assert stalled.count(b"HTTP/1.1 200 OK") == 1
+    assert problem(stalled[stalled.rindex(b"HTTP/1.1") :]) == (408, "request_timeout")
+
+
+async def test_a_websocket_is_answered_as_plain_http(port: int) -> None:
+    upgrade = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    assert (await answers(port, upgrade)).startswith(b"HTTP/1.1 200")

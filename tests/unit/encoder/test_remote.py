@@ -1,0 +1,157 @@
+"""A model in another process: what its callers get when it is there, gone, hanging and back."""
+
+import asyncio
+from typing import Any
+
+import numpy as np
+import pytest
+
+from crossmodal.encoder import Lane, RemoteEncoder
+from crossmodal.encoder.remote import pack_info, pack_texts
+from crossmodal.errors import ModelUnavailable, Overloaded
+from tests.fakes import DIM, SIZE, ColourModel
+
+
+class Process:
+    """The other side: a real model behind calls that can fail, hang and come back."""
+
+    def __init__(self) -> None:
+        self.model = ColourModel()
+        self.fault: Exception | None = None
+        self.hangs = asyncio.Event()  # set: calls are taken and not answered
+        self.calls: list[tuple[str, dict[str, Any]]] = []
+
+    async def __call__(self, method: str, /, **arguments: Any) -> Any:
+        self.calls.append((method, arguments))
+        if self.fault is not None:
+            raise self.fault
+        if self.hangs.is_set():
+            await asyncio.Event().wait()
+        match method:
+            case "describe":
+                return pack_info(self.model.info)
+            case "embed_texts":
+                return pack_texts(self.model.embed_texts(arguments["texts"]))
+            case "embed_pixels":
+                return self.model.embed_pixels(arguments["pixels"])
+        raise AssertionError(method)
+
+
+@pytest.fixture
+def process() -> Process:
+    return Process()
+
+
+def encoder_of(process: Process, **options: Any) -> RemoteEncoder:
+    return RemoteEncoder(process, every=0.01, timeout=0.2, **options)
+
+
+async def gone(encoder: RemoteEncoder) -> None:
+    """Return when the encoder has noticed that nobody answers."""
+    async with asyncio.timeout(5):
+        while True:
+            try:
+                await encoder.ping()
+            except ModelUnavailable:
+                return
+            await asyncio.sleep(0.01)
+
+
+async def back(encoder: RemoteEncoder) -> None:
+    async with asyncio.timeout(5):
+        while True:
+            try:
+                await encoder.ping()
+            except ModelUnavailable:
+                await asyncio.sleep(0.01)
+            else:
+                return
+
+
+async def test_answers_are_those_of_the_model(process: Process) -> None:
+    encoder = encoder_of(process)
+    expected = ColourModel().embed_texts(["red", "blue " * 20])
+    answer = await encoder.embed_texts(["red", "blue " * 20], Lane.BULK)
+    np.testing.assert_array_equal(answer.embeddings, expected.embeddings)
+    assert answer.tokens.tolist() == [1, 12]
+    assert answer.truncated.tolist() == [False, True]
+    assert process.calls[-1][1]["lane"] == "bulk"
+    pixels = np.full((2, SIZE, SIZE, 3), 200, dtype=np.uint8)
+    np.testing.assert_array_equal(await encoder.embed_pixels(pixels), ColourModel().embed_pixels(pixels))
+    info = await encoder.info()
+    assert (info.dim, info.preprocessing.size, info.calibration["text-image"]) == (DIM, SIZE, (0.9, 40.0))
+    await encoder.close()
+
+
+async def test_nothing_in_asks_for_nothing(process: Process) -> None:
+    encoder = encoder_of(process, with_lane=False)
+    assert (await encoder.embed_texts([])).embeddings.shape == (0, DIM)
+    assert (await encoder.embed_pixels(np.empty((0, SIZE, SIZE, 3), np.uint8))).shape == (0, DIM)
+    assert {method for method, _ in process.calls} == {"describe"}
+    await encoder.embed_texts(["red"])
+    assert "lane" not in process.calls[-1][1]
+    await encoder.close()
+
+
+async def test_calls_under_way_are_given_up_when_the_other_side_hangs(process: Process) -> None:
+    encoder = encoder_of(process)
+    await encoder.info()
+    process.hangs.set()
+    async with asyncio.timeout(5):
+        with pytest.raises(ModelUnavailable):
+            await encoder.embed_texts(["red"])
+    calls = len(process.calls)
+    with pytest.raises(ModelUnavailable):
+        await encoder.embed_texts(["red"])
+    assert all(method == "describe" for method, _ in process.calls[calls:]), "known to be gone, it is not called"
+    process.hangs.clear()
+    await back(encoder)
+    assert len((await encoder.embed_texts(["red"])).embeddings) == 1
+    await encoder.close()
+
+
+async def test_a_process_that_is_gone_is_noticed_and_met_again(process: Process) -> None:
+    encoder = encoder_of(process)
+    await encoder.info()
+    process.fault = ModelUnavailable("connection refused")
+    await gone(encoder)
+    process.fault = None
+    await back(encoder)
+    await encoder.close()
+
+
+async def test_before_the_first_answer_it_is_unavailable(process: Process) -> None:
+    encoder = encoder_of(process)
+    process.fault = ModelUnavailable("not there yet")
+    for call in (encoder.info, encoder.ping, lambda: encoder.embed_texts(["red"])):
+        with pytest.raises(ModelUnavailable):
+            await call()
+    process.fault = None
+    await encoder.ping()
+    await encoder.close()
+
+
+async def test_an_overloaded_process_is_there(process: Process) -> None:
+    encoder = encoder_of(process)
+    await encoder.info()
+    process.fault = Overloaded("too much")
+    with pytest.raises(Overloaded):
+        await encoder.embed_texts(["red"])
+    process.fault = None
+    await encoder.ping()
+    await encoder.close()
+
+
+async def test_a_caller_that_leaves_leaves_no_call_behind(process: Process) -> None:
+    encoder = RemoteEncoder(process, every=60, timeout=5)
+    await encoder.info()
+    process.hangs.set()
+    caller = asyncio.create_task(encoder.embed_texts(["red"]))
+    await asyncio.sleep(0.05)
+    before = len(asyncio.all_tasks())
+    caller.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    await asyncio.sleep(0)
+    assert len(asyncio.all_tasks()) == before - 3  # the caller, the call and the wait for a loss
+    await encoder.close()
