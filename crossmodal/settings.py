@@ -66,10 +66,12 @@ class Settings(BaseSettings):
     max_text_chars: int = Field(default=10_000, ge=1, description="one text")
 
     keys_file: Path | None = Field(
-        default=None, description="JSON file of API keys, made by `python -m indexer key`; without it everybody may do all"
+        default=None,
+        description="JSON file of API keys, made by `python -m indexer key`; without it everybody may do all",
     )
     rate: Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)] | None = Field(
-        default=None, description="units of work a second and process for a key without a rate of its own; none: no limit"
+        default=None,
+        description="units of work a second and process for a key without a rate of its own; none: no limit",
     )
     burst: Annotated[float, Field(ge=1, le=1e9, allow_inf_nan=False)] | None = Field(
         default=None, description="units of work that can be saved up (default ten seconds of the rate)"

@@ -95,11 +95,15 @@ class KeyRing:
 
 def _regular_file(path: Path) -> tuple[bytes, int]:
     """Content and permissions. Raises ``OSError`` or ``ConfigurationError``; a pipe or device does not hold it up."""
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:  # noqa: PTH123  of a descriptor
-        found = os.fstat(file.fileno())
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
             raise ConfigurationError("it is not a regular file")
-        content = file.read(_MAX_BYTES + 1)
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            content = file.read(_MAX_BYTES + 1)
+    finally:
+        os.close(descriptor)
     if len(content) > _MAX_BYTES:
         raise ConfigurationError(f"it has over {_MAX_BYTES} bytes")
     return content, stat.S_IMODE(found.st_mode)

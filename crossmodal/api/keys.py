@@ -146,7 +146,9 @@ def _key(place: int, given: object) -> Key:
     shown = isinstance(name, str) and _NAME.fullmatch(name) is not None and not name.startswith(PREFIX)
     label = f"entry {place} ({name!r})" if shown else f"entry {place}"
     if isinstance(given, dict) and (clear := _IN_CLEAR.intersection(given)):
-        raise ConfigurationError(f"{label} has a {min(clear)!r}: keys in clear are refused, only their 'sha256' is kept")
+        raise ConfigurationError(
+            f"{label} has a {min(clear)!r}: keys in clear are refused, only their 'sha256' is kept"
+        )
     if isinstance(name, str) and name.startswith(PREFIX):
         raise ConfigurationError(f"{label} has a name that looks like a key")
     try:
