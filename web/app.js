@@ -1,6 +1,7 @@
 // The page: what the address asks for is searched and shown.
 
 import { api, isAbort, picturePath } from "./api.js";
+import { prepareAccess } from "./access.js";
 import { prepareAdd } from "./add.js";
 import { emptyView, errorView, hitsView, nameOf, picture, skeletons } from "./cards.js";
 import { openDetail, prepareDetail } from "./detail.js";
@@ -223,6 +224,7 @@ function render() {
 // ---- wiring
 
 const adding = prepareAdd({ onChanged: changed, onAdded: added });
+prepareAccess();
 prepareDetail();
 prepareKeys({ field, main, stop: () => {
   if (!main.querySelector("[aria-busy]")) return false;
@@ -249,7 +251,10 @@ byId("picture-input").addEventListener("change", ({ target }) => {
 });
 window.addEventListener("popstate", render);
 document.addEventListener("keychange", () => {
-  refresh();
+  // Another key may mean another collection: nothing of the one before stays.
+  for (const kind of ["images", "texts"]) byId(`count-${kind}`).textContent = "–";
+  main.replaceChildren();
+  changed();
   render();
 });
 document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(); });
