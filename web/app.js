@@ -67,8 +67,11 @@ async function refresh() {
 
 function changed() {
   answers.clear();
-  refresh();
+  return refresh();
 }
+
+/** What stands above and in the results depends on the counts: wait for them a moment, not for ever. */
+const soon = (counts) => Promise.race([counts, new Promise((resolve) => { setTimeout(resolve, 600); })]);
 
 /** An upload is over: the start page shows what came. */
 function added() {
@@ -254,13 +257,11 @@ document.addEventListener("keychange", () => {
   // Another key may mean another collection: nothing of the one before stays.
   for (const kind of ["images", "texts"]) byId(`count-${kind}`).textContent = "–";
   main.replaceChildren();
-  changed();
-  render();
+  soon(changed()).then(render);
 });
 document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(); });
 
-// The notice stands above the results: wait for it a moment, so that it pushes nothing aside.
-await Promise.race([refresh(), new Promise((resolve) => { setTimeout(resolve, 600); })]);
+await soon(refresh());
 if (latest === null) showExamples();
 render();
 // Where typing brings up no keyboard over the page, it can begin at once.
