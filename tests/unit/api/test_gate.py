@@ -138,6 +138,12 @@ def test_a_route_that_nobody_decided_on_is_found_and_closed() -> None:
         ("post", "/search", ADMIN),
         ("TRACE", "/", ADMIN),
         ("", "/", ADMIN),
+        ("GET", "/ui//app.js", ADMIN),
+        ("GET", "/items/image//a", ADMIN),
+        ("GET", "/ui/app.js\0.html", ADMIN),
+        ("GET", "/items/image/a\n", ADMIN),
+        ("GET", "/items/image/b/../a", ADMIN),
+        ("GET", "/items/image/caf\u00e9; 50% \\ off", READ),
     ],
 )
 def test_what_needs_which_right(method: str, path: str, right: Right | None) -> None:

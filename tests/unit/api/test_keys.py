@@ -1,6 +1,7 @@
 import json
 import threading
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,24 @@ def test_each_of_several_keys_is_known_and_no_other() -> None:
     assert [found.name for name in "abc" if (found := whose(f"cms_{name}", keys))] == ["a", "b", "c"]
     for other in ("cms_d", "cms_A", "cms_a ", "", digest_of("cms_a")):
         assert whose(other, keys) is None
+
+
+def test_every_entry_is_compared_wherever_the_right_one_stands() -> None:
+    looked_at: list[str] = []
+
+    class Watched(tuple[Key, ...]):
+        __slots__ = ()
+
+        def __iter__(self) -> Iterator[Key]:
+            for key in super().__iter__():
+                looked_at.append(key.name)
+                yield key
+
+    keys = Watched(parse(*(entry(f"cms_{name}") for name in "abc")))
+    for presented in ("cms_a", "cms_b", "cms_c", "cms_x"):
+        looked_at.clear()
+        whose(presented, keys)
+        assert looked_at == ["a", "b", "c"]
 
 
 def test_a_key_ends_at_its_moment() -> None:
