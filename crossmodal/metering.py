@@ -71,7 +71,7 @@ class Bucket:
         balance = self.balance
         if balance <= 0:
             seconds = math.floor(-balance / self._rate.per_second) + 1
-            detail = f"the key may ask for {self._rate.per_second:g} units of work a second; the next in {seconds} s"
+            detail = f"{self._rate.per_second:g} units of work a second are allowed; the next request in {seconds} s"
             raise RateLimited(detail, retry_after=seconds)
         self.charge(REQUEST)
 

@@ -148,11 +148,11 @@ export function pictureUrl(path) {
 export const picturePath = (id) => `/images/${encodeURIComponent(id)}`;
 export const thumbnailPath = (id) => `${picturePath(id)}/thumbnail`;
 
-const PICTURE_ATTEMPTS = 4;
+const PICTURE_ATTEMPTS = 8;
 const PICTURE_WAIT_MAX = 30;
 const missing = (img) => img.dispatchEvent(new Event("error"));
 
-/** Fetch the picture with the key; a service at its limit is asked again when it says so. */
+/** Fetch the picture with the key; a service at its limit is asked again, and ever more slowly. */
 async function fetchPicture(img, url) {
   let bytes;
   for (let attempt = 1; bytes === undefined; attempt += 1) {
@@ -160,7 +160,7 @@ async function fetchPicture(img, url) {
       bytes = await (await send(url)).blob();
     } catch (error) {
       if ((error.status !== 429 && error.status !== 503) || attempt === PICTURE_ATTEMPTS) return missing(img);
-      await new Promise((resolve) => { setTimeout(resolve, 1000 * Math.min(PICTURE_WAIT_MAX, error.retryAfter ?? attempt)); });
+      await new Promise((resolve) => { setTimeout(resolve, 1000 * Math.min(PICTURE_WAIT_MAX, Math.max(attempt, error.retryAfter ?? 0))); });
       if (!img.isConnected) return undefined;
     }
   }

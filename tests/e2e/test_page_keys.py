@@ -102,7 +102,7 @@ def expect_drawn(page: Page, number: int) -> None:
     pictures = page.locator(".card img")
     expect(pictures).to_have_count(number)
     for place in range(number):
-        expect(pictures.nth(place)).not_to_have_js_property("naturalWidth", 0)
+        expect(pictures.nth(place)).not_to_have_js_property("naturalWidth", 0, timeout=30_000)
 
 
 def stored_key(page: Page) -> object:
@@ -148,7 +148,7 @@ def test_a_key_is_asked_for_kept_for_the_tab_sent_with_everything_and_forgotten(
     expect_drawn(page, 3)
     expect(dialog(page)).to_be_hidden()
     page.locator("button.card-picture").first.click()
-    expect(page.locator("#detail img")).not_to_have_js_property("naturalWidth", 0)
+    expect(page.locator("#detail img")).not_to_have_js_property("naturalWidth", 0, timeout=30_000)
     page.keyboard.press("Escape")
 
     page.get_by_role("button", name="Forget the key").click()
@@ -208,8 +208,8 @@ def test_what_a_key_may_not_do_is_said_in_words(page: Page, url: str) -> None:
 def test_a_key_that_has_used_up_its_share_waits_and_goes_on(page: Page, url: str) -> None:
     enter(page, SLOW)
     expect_drawn(page, 3)
-    # At most 40 units are there: that is at least 11 in debt, and at 2 a second over 5 s until the next request.
-    assert call(url, "/embed/texts", SLOW, {"texts": ["a"] * 50}).status_code == 200
+    # At most 40 units are there: that is at least 21 in debt, and at 2 a second over 10 s until the next request.
+    assert call(url, "/embed/texts", SLOW, {"texts": ["a"] * 60}).status_code == 200
     page.get_by_role("searchbox").fill("red")
     page.keyboard.press("Enter")
     error = page.get_by_role("alert")

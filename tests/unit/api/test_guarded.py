@@ -102,3 +102,9 @@ async def test_refusals_are_problems_with_what_belongs_to_them(guarded: httpx.As
     assert answer.headers["retry-after"] == "32"
     assert "www-authenticate" not in answer.headers
     assert (await guarded.get("/stats")).status_code == 200, "another key is not held up by it"
+
+
+async def test_the_document_says_how_keys_travel_and_needs_none(guarded: httpx.AsyncClient) -> None:
+    document = (await guarded.get("/docs.json", headers={"authorization": ""})).json()
+    assert document["components"]["securitySchemes"] == {"key": {"type": "http", "scheme": "bearer"}}
+    assert document["security"] == [{"key": []}, {}]
