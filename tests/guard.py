@@ -16,6 +16,9 @@ class Guard:
         self._gatekeeper = gatekeeper
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
         try:
             caller = self._gatekeeper.admit(scope)
         except CrossModalError as error:

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -23,6 +23,7 @@ NOBODY = Caller(DEFAULT_TENANT, frozenset(), "nobody")
 
 _LOOK = frozenset({"GET", "HEAD"})
 _ASK = _LOOK | {"POST"}
+_AUTHORIZATION = b"authorization"
 _CREDENTIALS = re.compile(rb"bearer +([A-Za-z0-9._~+/-]{1,512}=*)", re.IGNORECASE)
 """RFC 6750, section 2.1."""
 
@@ -138,12 +139,18 @@ class Gatekeeper:
         if self._ring is not None:
             self._ring.close()
 
-    def admit(self, scope: Mapping[str, Any]) -> Caller:
+    def admit(self, scope: MutableMapping[str, Any]) -> Caller:
         """Who is asking, with a request that may go on; its work is charged to the caller's bucket from here on.
 
-        ``scope`` is ASGI's, of type http. Raises ``Unauthorized``, ``Forbidden`` or ``RateLimited``.
+        ``scope`` is ASGI's, of type http. Its Authorization header is taken out, so that no log of what comes after, and
+        no traceback with its variables, can show a key. Raises ``Unauthorized``, ``Forbidden`` or ``RateLimited``.
         """
         metering.use(None)
+        caller = self._admit(scope)
+        scope["headers"] = [(name, value) for name, value in scope["headers"] if name.lower() != _AUTHORIZATION]
+        return caller
+
+    def _admit(self, scope: Mapping[str, Any]) -> Caller:
         needed = _right_needed(scope)
         if self._ring is None:
             if needed is not None:
@@ -192,7 +199,7 @@ def _is_preflight(scope: Mapping[str, Any]) -> bool:
 
 
 def _authorizations(scope: Mapping[str, Any]) -> list[bytes]:
-    return [value for name, value in scope["headers"] if name.lower() == b"authorization"]
+    return [value for name, value in scope["headers"] if name.lower() == _AUTHORIZATION]
 
 
 def _presented(scope: Mapping[str, Any]) -> str:
