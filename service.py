@@ -23,6 +23,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from crossmodal import supervision
 from crossmodal.api import EdgeMiddleware, Traffic, TrafficLimits, create_app, protocol
+from crossmodal.api.gate import Gatekeeper
 from crossmodal.encoder import Encoder as EncoderPort
 from crossmodal.encoder import Lane, LocalEncoder, RemoteEncoder
 from crossmodal.encoder.remote import pack_info, pack_texts
@@ -56,6 +57,7 @@ os.environ.pop("BENTOML_CONTAINERIZED", None)
 protocol.install()
 try:
     settings = load_settings()
+    gate = Gatekeeper.from_settings(settings)
 except ConfigurationError as error:
     configure_logging()
     log.critical("cannot start", code=error.code, detail=error.detail)
@@ -228,6 +230,7 @@ class CrossModalSearch:
     async def start(self) -> None:
         """Begin to load; until model and store answer the service is alive, but not ready."""
         supervision.on_sigterm(self._drain)
+        gate.start()
         self._tasks.append(asyncio.create_task(self._become_ready()))
 
     async def _become_ready(self) -> None:
@@ -275,6 +278,7 @@ class CrossModalSearch:
     @bentoml.on_shutdown
     async def stop(self) -> None:
         """Finish what runs and release the store."""
+        gate.close()
         for task in self._tasks:
             task.cancel()
         if self._container is None:
@@ -290,4 +294,4 @@ if settings.cors_origins:
         allow_headers=["Authorization", "Content-Type", "X-Request-ID"],
         expose_headers=["X-Request-ID", "Server-Timing", "Retry-After", "ETag"],
     )
-cast("Any", CrossModalSearch).add_asgi_middleware(EdgeMiddleware, traffic=traffic)
+cast("Any", CrossModalSearch).add_asgi_middleware(EdgeMiddleware, traffic=traffic, gate=gate)

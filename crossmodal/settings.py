@@ -95,6 +95,17 @@ class Settings(BaseSettings):
         default=(), description="HOST or HOST:PORT whose addresses may be private: clients can read whatever it serves"
     )
     fetch_timeout: float = Field(default=10.0, gt=0, le=300, description="seconds for one picture, with redirects")
+    keys_file: Path | None = Field(
+        default=None,
+        description="JSON file of API keys, made by `python -m indexer key`; without it everybody may do all",
+    )
+    rate: Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)] | None = Field(
+        default=None,
+        description="units of work a second and process for a key without a rate of its own; none: no limit",
+    )
+    burst: Annotated[float, Field(ge=1, le=1e9, allow_inf_nan=False)] | None = Field(
+        default=None, description="units of work that can be saved up (default ten seconds of the rate)"
+    )
 
     timeout: int = Field(default=60, ge=1, le=3600, description="seconds a request may take")
     max_concurrency: int = Field(default=256, ge=1, description="requests at a time in a process before 429")

@@ -11,16 +11,22 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from crossmodal.api.caller import Right
 from crossmodal.errors import ConfigurationError, CrossModalError
 from crossmodal.records import DEFAULT_TENANT, is_tenant_name
 from crossmodal.search.indexing import Status
 from crossmodal.settings import Settings, load_settings
 from crossmodal.telemetry import configure_logging
 from crossmodal.wiring import Container, build_container, build_local_encoder
+from indexer.keys import add_key, list_keys, moment, revoke_key
 from indexer.pipeline import index_sources
 from indexer.sources import scan_pictures, scan_texts
 
-app = typer.Typer(help="Fill the collections of the cross-modal search service.", no_args_is_help=True)
+app = typer.Typer(
+    help="Fill the collections of the cross-modal search service, and make keys for it.", no_args_is_help=True
+)
+
+KeysFile = Annotated[Path, typer.Option("--file", help="the keys file, as CROSSMODAL_KEYS_FILE names it")]
 
 Job = Callable[[Container], Awaitable[Counter[Status]]]
 Tenant = Annotated[str, typer.Option(help="whose items they become")]
@@ -53,6 +59,45 @@ def texts(
 def _check_tenant(name: str) -> None:
     if not is_tenant_name(name):
         raise ConfigurationError("--tenant is 1 to 64 of a-z, 0-9, _ and -, and begins with a letter or a digit")
+
+
+@app.command()
+def key(
+    file: KeysFile,
+    name: Annotated[str, typer.Option(help="what the key is called in lists and logs; one entry has it")],
+    tenant: Annotated[str, typer.Option(help="whose items the key sees and changes: [a-z0-9][a-z0-9_-]*")],
+    scope: Annotated[list[Right], typer.Option(help="what it may do; repeat it for several")],
+    rate: Annotated[float | None, typer.Option(help="units of work a second (README, Keys)")] = None,
+    burst: Annotated[float | None, typer.Option(help="units of work that can be saved up")] = None,
+    expires: Annotated[
+        str | None, typer.Option(help="date or date-time, ISO 8601, UTC unless it says otherwise")
+    ] = None,
+) -> None:
+    """Make a key, print it once, and add its hash to the keys file."""
+    with _told():
+        until = None if expires is None else moment(expires)
+        scopes = [right.value for right in Right if right in scope]
+        made = add_key(file, name=name, tenant=tenant, scopes=scopes, rate=rate, burst=burst, expires=until)
+    typer.echo(made)
+    typer.echo("This is the only time the key is shown: keep it now.", err=True)
+
+
+@app.command()
+def keys(file: KeysFile) -> None:
+    """List the keys: name, tenant, scopes, rate, expiry."""
+    with _told():
+        for line in list_keys(file):
+            typer.echo(line)
+
+
+@app.command()
+def revoke(
+    file: KeysFile, name: Annotated[str, typer.Option(help="of the key that shall not be valid any more")]
+) -> None:
+    """Take a key out of the keys file; a running service notices within seconds."""
+    with _told():
+        revoke_key(file, name)
+    typer.echo(f"revoked {name}", err=True)
 
 
 @contextmanager

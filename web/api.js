@@ -52,14 +52,35 @@ async function failure(response) {
 }
 
 export const isAbort = (error) => error?.name === "AbortError";
-export const setKey = (key) => sessionStorage.setItem(KEY, key);
-const authorization = () => {
-  const key = sessionStorage.getItem(KEY);
-  return key ? { Authorization: `Bearer ${key}` } : {};
-};
+
+// ---- the key: it stays in this tab, and goes to this service and nowhere else
+
+const tell = (event, detail) => document.dispatchEvent(new CustomEvent(event, { detail }));
+const key = () => sessionStorage.getItem(KEY);
+export const hasKey = () => Boolean(key());
+
+/** Use `value` from now on, or no key if it is null. The event "keychange" tells the page. */
+export function setKey(value) {
+  if (value === null) sessionStorage.removeItem(KEY);
+  else sessionStorage.setItem(KEY, value);
+  tell("keychange");
+}
+
+/** Ask the reader for a key: the event "keyneeded", with the `reason` why the last one was refused. */
+export const askForKey = (reason = "", byReader = false) => tell("keyneeded", { reason, byReader });
+
+/** `sent` was refused, or was null and is needed. Another may have been set meanwhile: that one stays. */
+function refused(sent, { detail }) {
+  if (sent !== key()) return;
+  sessionStorage.removeItem(KEY);
+  askForKey(sent === null ? "" : detail);
+}
+
+// ---- requests
 
 async function send(path, { json, form, ...options } = {}) {
-  const headers = authorization();
+  const sent = key();
+  const headers = sent === null ? {} : { Authorization: `Bearer ${sent}` };
   if (json !== undefined) headers["Content-Type"] = "application/json";
   let response;
   try {
@@ -69,7 +90,11 @@ async function send(path, { json, form, ...options } = {}) {
     throw new ApiError({ title: "No connection", code: "network",
       detail: "The service could not be reached. Check that it is running and that you are connected." });
   }
-  if (!response.ok) throw await failure(response);
+  if (!response.ok) {
+    const error = await failure(response);
+    if (error.status === 401) refused(sent, error);
+    throw error;
+  }
   return response;
 }
 
@@ -123,25 +148,53 @@ export function pictureUrl(path) {
 export const picturePath = (id) => `/images/${encodeURIComponent(id)}`;
 export const thumbnailPath = (id) => `${picturePath(id)}/thumbnail`;
 
+const PICTURE_ATTEMPTS = 8;
+const PICTURE_WAIT_MAX = 30;
+const missing = (img) => img.dispatchEvent(new Event("error"));
+
+/** Fetch the picture with the key; a service at its limit is asked again, and ever more slowly. */
+async function fetchPicture(img, url) {
+  let bytes;
+  for (let attempt = 1; bytes === undefined; attempt += 1) {
+    try {
+      bytes = await (await send(url)).blob();
+    } catch (error) {
+      if ((error.status !== 429 && error.status !== 503) || attempt === PICTURE_ATTEMPTS) return missing(img);
+      await new Promise((resolve) => { setTimeout(resolve, 1000 * Math.min(PICTURE_WAIT_MAX, Math.max(attempt, error.retryAfter ?? 0))); });
+      if (!img.isConnected) return undefined;
+    }
+  }
+  const local = URL.createObjectURL(bytes);
+  for (const end of ["load", "error"]) img.addEventListener(end, () => URL.revokeObjectURL(local), { once: true });
+  img.src = local;
+  return undefined;
+}
+
+/** What is to be done once a picture comes near the window. */
+const awaited = new WeakMap();
+const near = new IntersectionObserver((entries) => {
+  for (const { target } of entries.filter(({ isIntersecting }) => isIntersecting)) {
+    near.unobserve(target);
+    awaited.get(target)();
+  }
+}, { rootMargin: "400px" });
+
 /**
  * Show the picture at `path` in `img`. A key cannot travel with a plain image request, so when one is set the bytes are
- * fetched with it.
+ * fetched with it and shown from memory.
  */
-export async function showPicture(img, path) {
-  const missing = () => img.dispatchEvent(new Event("error"));
+export function showPicture(img, path) {
   const url = pictureUrl(path);
-  if (url === null) return missing();
-  if (!("Authorization" in authorization())) {
+  if (url === null) {
+    missing(img);
+  } else if (!hasKey()) {
     img.src = url.href;
-    return undefined;
+  } else if (img.loading === "lazy") {
+    // From memory it loads at once, and so is surely let go of.
+    img.loading = "eager";
+    awaited.set(img, () => fetchPicture(img, url));
+    near.observe(img);
+  } else {
+    fetchPicture(img, url);
   }
-  try {
-    const bytes = await (await send(url)).blob();
-    const local = URL.createObjectURL(bytes);
-    img.addEventListener("load", () => URL.revokeObjectURL(local), { once: true });
-    img.src = local;
-  } catch {
-    missing();
-  }
-  return undefined;
 }

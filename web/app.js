@@ -1,6 +1,7 @@
 // The page: what the address asks for is searched and shown.
 
 import { api, isAbort, picturePath } from "./api.js";
+import { prepareAccess } from "./access.js";
 import { prepareAdd } from "./add.js";
 import { emptyView, errorView, hitsView, nameOf, picture, skeletons } from "./cards.js";
 import { openDetail, prepareDetail } from "./detail.js";
@@ -66,8 +67,11 @@ async function refresh() {
 
 function changed() {
   answers.clear();
-  refresh();
+  return refresh();
 }
+
+/** What stands above and in the results depends on the counts: wait for them a moment, not for ever. */
+const soon = (counts) => Promise.race([counts, new Promise((resolve) => { setTimeout(resolve, 600); })]);
 
 /** An upload is over: the start page shows what came. */
 function added() {
@@ -223,6 +227,7 @@ function render() {
 // ---- wiring
 
 const adding = prepareAdd({ onChanged: changed, onAdded: added });
+prepareAccess();
 prepareDetail();
 prepareKeys({ field, main, stop: () => {
   if (!main.querySelector("[aria-busy]")) return false;
@@ -249,13 +254,14 @@ byId("picture-input").addEventListener("change", ({ target }) => {
 });
 window.addEventListener("popstate", render);
 document.addEventListener("keychange", () => {
-  refresh();
-  render();
+  // Another key may mean another collection: nothing of the one before stays.
+  for (const kind of ["images", "texts"]) byId(`count-${kind}`).textContent = "–";
+  main.replaceChildren();
+  soon(changed()).then(render);
 });
 document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(); });
 
-// The notice stands above the results: wait for it a moment, so that it pushes nothing aside.
-await Promise.race([refresh(), new Promise((resolve) => { setTimeout(resolve, 600); })]);
+await soon(refresh());
 if (latest === null) showExamples();
 render();
 // Where typing brings up no keyboard over the page, it can begin at once.

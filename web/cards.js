@@ -1,6 +1,6 @@
 // What a search answers with, as cards: pictures in a grid, texts in a list; and what stands there while it is awaited.
 
-import { setKey, showPicture, thumbnailPath } from "./api.js";
+import { askForKey, showPicture, thumbnailPath } from "./api.js";
 import { el, icon, plural } from "./dom.js";
 
 const percent = (relevance) => `${Math.round(Math.min(1, Math.max(0, Number(relevance) || 0)) * 100)}%`;
@@ -95,15 +95,7 @@ export function emptyView(title, detail, action) {
   return el("div", { class: "empty" }, el("p", { class: "empty-title", text: title }), el("p", { text: detail }), action);
 }
 
-function keyForm() {
-  const field = el("input", { type: "password", autocomplete: "off", required: true, "aria-label": "Key", placeholder: "Key" });
-  const submit = (event) => {
-    event.preventDefault();
-    setKey(field.value);
-    document.dispatchEvent(new Event("keychange"));
-  };
-  return el("form", { class: "key-form", on: { submit } }, field, el("button", { class: "button primary", type: "submit", text: "Use this key" }));
-}
+const keyButton = (text) => el("button", { class: "button primary", type: "button", text, on: { click: () => askForKey("", true) } });
 
 function retryButton(error, onRetry) {
   const button = el("button", { class: "button", type: "button", text: "Try again", on: { click: onRetry } });
@@ -124,5 +116,5 @@ export function errorView(error, onRetry) {
     el("p", { class: "error-title", text: known ? error.title : "Something went wrong in this page" }),
     el("p", { class: "error-detail", text: known ? error.detail : String(error.message ?? error) }),
     error.requestId ? el("p", { class: "error-id" }, "Request ", el("code", { text: error.requestId })) : null,
-    error.status === 401 ? keyForm() : retryButton(error, onRetry));
+    { 401: () => keyButton("Enter a key"), 403: () => keyButton("Use another key") }[error.status]?.() ?? retryButton(error, onRetry));
 }

@@ -3,14 +3,14 @@
 import asyncio
 import re
 import uuid
-from typing import Protocol
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from crossmodal import telemetry
-from crossmodal.api.caller import ANYBODY, Caller, set_caller
+from crossmodal.api.caller import set_caller
 from crossmodal.api.exchange import Exchange
+from crossmodal.api.gate import Gatekeeper, challenge
 from crossmodal.api.traffic import Traffic
 from crossmodal.errors import CrossModalError, ModelUnavailable
 
@@ -23,28 +23,14 @@ PROBE_SECONDS = 4.0
 """A probe that takes longer is answered with 503: its reader has given up, or is about to."""
 
 
-class Gate(Protocol):
-    """Who may do what."""
-
-    def admit(self, scope: Scope) -> Caller:
-        """Who asks. Raises ``Unauthorized``, ``Forbidden`` or ``RateLimited``."""
-
-
-class OpenGate:
-    """Lets everybody do everything."""
-
-    def admit(self, _: Scope) -> Caller:
-        """Return anybody."""
-        return ANYBODY
-
-
 class EdgeMiddleware:
     """Plain ASGI, outside of routing, so that it sees also what no route of ours answers."""
 
-    def __init__(self, app: ASGIApp, *, traffic: Traffic, gate: Gate | None = None) -> None:
+    def __init__(self, app: ASGIApp, *, traffic: Traffic, gate: Gatekeeper | None = None) -> None:
+        """``gate`` says who may do what; without one everybody may do everything."""
         self._app = app
         self._traffic = traffic
-        self._gate: Gate = gate or OpenGate()
+        self._gate = gate or Gatekeeper(None)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection event."""
@@ -60,7 +46,7 @@ class EdgeMiddleware:
             else:
                 await self._serve(exchange, scope)
         except CrossModalError as error:
-            await exchange.refuse(error)
+            await exchange.refuse(error, headers=challenge(scope, error))
         finally:
             telemetry.end_stages(stages_token)
             telemetry.request_id.reset(id_token)

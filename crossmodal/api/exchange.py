@@ -1,6 +1,7 @@
 """One request and its answer on the way through the edge: bounded in bytes and in time, and given up when the client is."""
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -65,9 +66,9 @@ class Exchange:
         self._foreign_status: int | None = None
         self._foreign_headers: dict[str, str] = {}
 
-    async def refuse(self, error: CrossModalError) -> None:
+    async def refuse(self, error: CrossModalError, headers: Mapping[str, str] | None = None) -> None:
         """Answer with a problem, without an app."""
-        await ProblemResponse(error)(self._scope, self._receive, self.send)
+        await ProblemResponse(error, headers=headers)(self._scope, self._receive, self.send)
 
     async def serve(self, app: ASGIApp) -> None:
         """Let ``app`` answer within the time there is; what it leaves unanswered or answers otherwise is a problem."""

@@ -59,6 +59,8 @@ def _document(app: FastAPI) -> dict[str, Any]:
     )
     components = document.setdefault("components", {}).setdefault("schemas", {})
     components.update(definitions["$defs"])
+    document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+    document["security"] = [{"key": []}, {}]  # no key where none are configured
     problem = {
         "description": "A problem",
         "content": {MEDIA_TYPE: {"schema": {"$ref": _REF.format(model="ProblemAnswer")}}},

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from crossmodal.clip.base import TextEmbeddings
 from crossmodal.encoder import Encoder, Lane
 from crossmodal.errors import ClientError
+from crossmodal.metering import charge
 from crossmodal.records import Embeddings, Modality
 from crossmodal.search.pictures import PictureReader
 from crossmodal.search.relevance import Calibration
@@ -25,6 +26,7 @@ class Comparing:
 
     async def embed_texts(self, texts: Sequence[str], lane: Lane = Lane.INTERACTIVE) -> TextEmbeddings:
         """Unit embeddings of n texts. The first bad one is raised, its place counted from 0 in ``loc``."""
+        charge(items=len(texts))
         for place, text in enumerate(texts):
             try:
                 check_text(text, max_chars=self._max_text_chars)
@@ -34,6 +36,7 @@ class Comparing:
 
     async def embed_pictures(self, contents: Sequence[bytes], lane: Lane = Lane.INTERACTIVE) -> Embeddings:
         """Unit embeddings, float32 [n, dim], of n encoded pictures. The first bad one is raised, its place in ``loc``."""
+        charge(items=len(contents))
         preprocessing = (await self._encoder.info()).preprocessing
         reads = [self._pictures.read(content, preprocessing) for content in contents]
         pixels: list[NDArray[np.uint8]] = []

@@ -10,6 +10,7 @@ import numpy as np
 
 from crossmodal.encoder import Encoder, Lane
 from crossmodal.errors import ClientError, Conflict
+from crossmodal.metering import charge
 from crossmodal.records import Embedding, Item, Metadata, Modality, Partition, Point, hash_content
 from crossmodal.search.pictures import Picture, PictureReader
 from crossmodal.search.texts import check_id, check_text
@@ -122,6 +123,7 @@ class Indexing:
         self, tenant: str, submissions: Sequence[Submission], lane: Lane = Lane.BULK
     ) -> list[Indexed]:
         """Index encoded pictures."""
+        charge(items=len(submissions))
         hashes = await asyncio.gather(*(self._pictures.hash(submission.content) for submission in submissions))
         return await self._index(
             Partition(tenant, Modality.IMAGE), submissions, hashes, lambda fresh: self._embed_images(fresh, lane)
@@ -131,6 +133,7 @@ class Indexing:
         self, tenant: str, submissions: Sequence[Submission], lane: Lane = Lane.BULK
     ) -> list[Indexed]:
         """Index texts."""
+        charge(items=len(submissions))
         hashes = [hash_content(submission.content) for submission in submissions]
         return await self._index(
             Partition(tenant, Modality.TEXT), submissions, hashes, lambda fresh: self._embed_texts(fresh, lane)

@@ -13,6 +13,7 @@ from crossmodal import imaging
 from crossmodal.errors import Overloaded, PayloadTooLarge, ValidationFailed
 from crossmodal.fetching.base import Fetcher
 from crossmodal.imaging import ImageLimits
+from crossmodal.metering import charge
 from crossmodal.records import Preprocessing, hash_content
 from crossmodal.telemetry import stage
 
@@ -37,13 +38,14 @@ class FetchLimits:
 class Picture:
     """A checked picture: its bytes as they came, their hash, and uint8 [size, size, 3] for the model.
 
-    ``thumbnail`` is empty unless it was asked for.
+    ``thumbnail`` is empty unless it was asked for. ``megapixels`` are those of the decoded original, in millions.
     """
 
     content: bytes
     content_hash: str
     pixels: NDArray[np.uint8]
     thumbnail: bytes = b""
+    megapixels: float = 0.0
 
 
 class PictureReader:
@@ -78,7 +80,9 @@ class PictureReader:
 
         Raises ``Overloaded`` when too many wait already, and the client errors of ``crossmodal.imaging.decode``.
         """
-        return await self._in_pool(self._read, content, preprocessing, thumbnail)
+        picture = await self._in_pool(self._read, content, preprocessing, thumbnail)
+        charge(megapixels=picture.megapixels)
+        return picture
 
     async def hash(self, content: bytes) -> str:
         """The content hash, made off the event loop: 20 MiB take it 10 ms and more."""
@@ -101,6 +105,7 @@ class PictureReader:
             hash_content(content),
             imaging.to_pixels(image, preprocessing),
             imaging.thumbnail(image) if thumbnail else b"",
+            megapixels=image.width * image.height / 1e6,
         )
 
     def close(self) -> None:

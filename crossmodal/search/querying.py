@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from crossmodal.encoder import Encoder
 from crossmodal.errors import NotFound
+from crossmodal.metering import charge
 from crossmodal.records import Embedding, Hit, Modality, Partition, Point, ScoredItem
 from crossmodal.search.diversity import diversify
 from crossmodal.search.pictures import PictureReader
@@ -65,6 +66,7 @@ class Querying:
 
     async def by_text(self, tenant: str, text: str, target: Modality, window: Window) -> Answer:
         """Items nearest to a text."""
+        charge(items=1)
         checked = check_text(text, max_chars=self._max_text_chars)
         answer = await self._encoder.embed_texts([checked])
         query = _Query(Modality.TEXT, answer.embeddings[0], truncated=bool(answer.truncated[0]))
@@ -72,6 +74,7 @@ class Querying:
 
     async def by_picture(self, tenant: str, content: bytes, target: Modality, window: Window) -> Answer:
         """Items nearest to an encoded picture; an item with the same bytes is never among them."""
+        charge(items=1)
         info = await self._encoder.info()
         picture = await self._pictures.read(content, info.preprocessing)
         embeddings = await self._encoder.embed_pixels(picture.pixels[None])

@@ -394,7 +394,7 @@ def test_a_key_is_asked_for_and_travels_with_everything(page: Page, watch: Watch
 
     page.route(lambda address: not address.startswith("blob:"), guard)
     page.goto("/ui/")
-    expect(page.get_by_role("alert")).to_contain_text("No key came.")
+    expect(page.get_by_role("dialog", name="A key is needed")).to_be_visible()
     page.get_by_label("Key", exact=True).fill("sesame")
     page.get_by_role("button", name="Use this key").click()
     expect(cards(page).first).to_be_visible()

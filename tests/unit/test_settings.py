@@ -11,6 +11,7 @@ def test_defaults_keep_everything_under_data() -> None:
     assert settings.store_url == "edge:somewhere/store"
     assert settings.media_url == "somewhere/media"
     assert settings.model == "ViT-B-32/laion2b_s34b_b79k"
+    assert (settings.keys_file, settings.rate, settings.burst) == (None, None, None)
     assert settings.max_body_bytes == 20 * 1024 * 1024
 
 
@@ -19,7 +20,11 @@ def test_the_environment_is_read_with_its_prefix(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("CROSSMODAL_STORE", "http://127.0.0.1:6333")
     monkeypatch.setenv("CROSSMODAL_ENCODER", "service")
     monkeypatch.setenv("CROSSMODAL_API_WORKERS", "4")
+    monkeypatch.setenv("CROSSMODAL_KEYS_FILE", "/etc/keys.json")
+    monkeypatch.setenv("CROSSMODAL_RATE", "2.5")
+    monkeypatch.setenv("CROSSMODAL_BURST", "30")
     settings = load_settings()
+    assert (settings.keys_file, settings.rate, settings.burst) == (Path("/etc/keys.json"), 2.5, 30.0)
     assert (settings.model, settings.encoder, settings.api_workers) == ("tiny", EncoderPlace.SERVICE, 4)
 
 
@@ -30,6 +35,9 @@ def test_the_environment_is_read_with_its_prefix(monkeypatch: pytest.MonkeyPatch
         ("CROSSMODAL_ENCODER", "elsewhere"),
         ("CROSSMODAL_DEVICE", "tpu"),
         ("CROSSMODAL_MODEL_THREADS", "0"),
+        ("CROSSMODAL_RATE", "0"),
+        ("CROSSMODAL_RATE", "inf"),
+        ("CROSSMODAL_BURST", "0.5"),
     ],
 )
 def test_a_wrong_value_is_named_but_not_shown(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:

@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 import crossmodal
 from crossmodal.api.bodies import json_field
-from crossmodal.api.caller import Who
+from crossmodal.api.caller import ANYBODY, Who, caller_of
 from crossmodal.api.context import Rooms
 from crossmodal.api.encoding import Json
 from crossmodal.api.rendering import render_item
@@ -87,13 +87,16 @@ def _modality(name: str) -> Modality:
         raise NotFound(f"there is no modality {name[:40]!r}; 'image' and 'text' are known") from None
 
 
-def _headers(item: Item, variant: str) -> dict[str, str]:
+def _headers(request: Request, item: Item, variant: str) -> dict[str, str]:
     # An id made from the content always means the same bytes; a caller's id may come to mean others.
     by_content = item.id == item.content_hash
-    caching = f"public, max-age={_A_YEAR}, immutable" if by_content else f"public, max-age={_AN_HOUR}, must-revalidate"
+    # What a key was needed for is for its holder's own cache: `public` would let a shared one give it to anybody.
+    shared = "public" if caller_of(request) is ANYBODY else "private"
+    caching = f"max-age={_A_YEAR}, immutable" if by_content else f"max-age={_AN_HOUR}, must-revalidate"
     return {
         "ETag": f'"{item.content_hash[:32]}-{variant}"',
-        "Cache-Control": caching,
+        "Cache-Control": f"{shared}, {caching}",
+        "Vary": "Authorization",  # the same id may be another tenant's picture
         # Somebody's upload is shown, never run: no script in it, nothing loaded by it.
         "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox",
         "Cross-Origin-Resource-Policy": "same-origin",
@@ -101,11 +104,11 @@ def _headers(item: Item, variant: str) -> dict[str, str]:
 
 
 def _not_modified(request: Request, item: Item, variant: str) -> Response | None:
-    headers = _headers(item, variant)
+    headers = _headers(request, item, variant)
     known = {tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")}
     return Response(status_code=304, headers=headers) if known & {headers["ETag"], "*"} else None
 
 
 def _picture(request: Request, content: bytes, kind: str, item: Item, variant: str) -> Response:
-    headers = _headers(item, variant) | {"Content-Length": str(len(content))}
+    headers = _headers(request, item, variant) | {"Content-Length": str(len(content))}
     return Response(b"" if request.method == "HEAD" else content, media_type=kind, headers=headers)
