@@ -30,6 +30,7 @@ PREPARING = Preprocessing(224, "bicubic", "shortest", (0.0, 0.0, 0.0), (1.0, 1.0
 SLOW_SECONDS = 10
 NASTY = (b"\0", b"\xff", b"\x7f", b"\x80", b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\xff\xff\xff\x7f")
 _STEP = 200
+_IN_HEADER, _CUT = 0.6, 0.1
 
 
 def seeds() -> list[bytes]:
@@ -41,6 +42,9 @@ def seeds() -> list[bytes]:
     grey, palette, ink = colour.convert("L"), colour.quantize(16), colour.convert("CMYK")
     exif = Image.Exif()
     exif[0x0112] = 6
+    packings: list[dict[str, object]] = [
+        {"compression": packing} for packing in ("raw", "tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg")
+    ]
     wanted: list[tuple[Image.Image, str, dict[str, object]]] = [
         (colour, "JPEG", {"exif": exif}),
         (colour, "JPEG", {"progressive": True}),
@@ -63,11 +67,7 @@ def seeds() -> list[bytes]:
         (colour, "AVIF", {"exif": exif}),
         (alpha, "AVIF", {}),
         (colour, "AVIF", {"save_all": True, "append_images": [alpha]}),
-        *(
-            (image, "TIFF", {"compression": packing})
-            for packing in ("raw", "tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg")
-            for image in (colour, grey)
-        ),
+        *((image, "TIFF", packing) for packing in packings for image in (colour, grey)),
         (grey.convert("1"), "TIFF", {"compression": "group4"}),
         (grey.convert("1"), "TIFF", {"compression": "group3"}),
         (ink, "TIFF", {"compression": "tiff_lzw"}),
@@ -89,28 +89,39 @@ def mutated(chance: random.Random, files: list[bytes]) -> bytes:
     """One of ``files`` with some bytes changed, moved, doubled or cut off; a PNG's checksums are mended again."""
     content = bytearray(chance.choice(files))
     for _ in range(chance.choice((1, 1, 2, 3, 8, 30))):
-        reach = min(len(content), 300) if chance.random() < 0.6 else len(content)
-        at = chance.randrange(max(reach, 1))
-        kind = chance.randrange(7)
-        if kind <= 1:
-            content[at : at + 1] = bytes([chance.randrange(256)])
-        elif kind == 2:
-            content[at : at + 1] = bytes([content[at] ^ 1 << chance.randrange(8)]) if content else b""
-        elif kind == 3:
-            nasty = chance.choice(NASTY)
-            content[at : at + len(nasty)] = nasty
-        elif kind == 4:
-            length = chance.randrange(1, 40)
-            content[at:at] = content[at : at + length] * chance.randrange(1, 4)
-        elif kind == 5:
-            del content[at : at + chance.randrange(1, 20)]
-        else:
-            other = chance.choice(files)
-            cut = chance.randrange(len(other))
-            content[at : at + 32] = other[cut : cut + 32]
-    if chance.random() < 0.1:
+        near_start = chance.random() < _IN_HEADER
+        at = chance.randrange(max(1, min(len(content), 300) if near_start else len(content)))
+        chance.choice((_set, _set, _flip, _overwrite, _double, _delete, _splice))(chance, content, at, files)
+    if chance.random() < _CUT:
         del content[chance.randrange(len(content) + 1) :]
     return _mended(bytes(content))
+
+
+def _set(chance: random.Random, content: bytearray, at: int, _: list[bytes]) -> None:
+    content[at : at + 1] = bytes([chance.randrange(256)])
+
+
+def _flip(chance: random.Random, content: bytearray, at: int, _: list[bytes]) -> None:
+    content[at : at + 1] = bytes(each ^ 1 << chance.randrange(8) for each in content[at : at + 1])
+
+
+def _overwrite(chance: random.Random, content: bytearray, at: int, _: list[bytes]) -> None:
+    nasty = chance.choice(NASTY)
+    content[at : at + len(nasty)] = nasty
+
+
+def _double(chance: random.Random, content: bytearray, at: int, _: list[bytes]) -> None:
+    content[at:at] = content[at : at + chance.randrange(1, 40)] * chance.randrange(1, 4)
+
+
+def _delete(chance: random.Random, content: bytearray, at: int, _: list[bytes]) -> None:
+    del content[at : at + chance.randrange(1, 20)]
+
+
+def _splice(chance: random.Random, content: bytearray, at: int, files: list[bytes]) -> None:
+    other = chance.choice(files)
+    cut = chance.randrange(len(other))
+    content[at : at + 32] = other[cut : cut + 32]
 
 
 def _mended(content: bytes) -> bytes:
@@ -161,7 +172,14 @@ def main() -> None:
     if arguments.note:
         work(arguments.seed, arguments.seconds, arguments.note)
         return
-    until, seed, ends, total, good, slowest = time.monotonic() + arguments.seconds, arguments.seed, Counter[str](), 0, 0, 0.0
+    until, seed, ends, total, good, slowest = (
+        time.monotonic() + arguments.seconds,
+        arguments.seed,
+        Counter[str](),
+        0,
+        0,
+        0.0,
+    )
     with tempfile.TemporaryDirectory() as folder:
         note = Path(folder) / "picture"
         while time.monotonic() < until:

@@ -32,6 +32,19 @@ def _soft_noise(side: int = SIDE) -> Image.Image:
     return Image.fromarray(_noise(side, side, levels=8) * 16 + 60, "RGB")
 
 
+def jpeg_ordinary() -> bytes:
+    """Build a JPEG of 640 x 480 pixels that compresses about as a photograph does: 30 kB."""
+    x, y = np.meshgrid(np.linspace(0, 6, 640), np.linspace(0, 6, 480))
+    waves = np.stack([np.sin(x + y + shift) for shift in (1, 3, 5)], axis=-1) * 100 + 128
+    noise = np.random.default_rng(0).normal(0, 6, waves.shape)
+    return _encoded(Image.fromarray(np.clip(waves + noise, 0, 255).astype(np.uint8), "RGB"), "JPEG")
+
+
+def png_bomb() -> bytes:
+    """Build a PNG of 2 kB that says it has 50,000 x 50,000 pixels."""
+    return _png(50_000, 50_000, 1, 0, zlib.compress(bytes(2_000_000), 9))
+
+
 def jpeg_baseline() -> bytes:
     """50 megapixels of noise, sequential Huffman coding."""
     return _encoded(_soft_noise(), "JPEG", quality=75)
@@ -76,7 +89,10 @@ def jpeg_icc() -> bytes:
 
 def png_icc() -> bytes:
     """RGB through a profile with a large table."""
-    return _encoded(Image.fromarray(_noise(SIDE, SIDE, levels=2) * 200, "RGB"), "PNG", icc_profile=rgb_table_profile(33))
+    strip = Image.fromarray(_noise(SIDE, 2000, levels=2) * 200, "RGB")
+    flat = Image.new("RGB", (SIDE, SIDE), (20, 90, 200))
+    flat.paste(strip, (0, 0))
+    return _encoded(flat, "PNG", icc_profile=rgb_table_profile(33))
 
 
 def png_flat() -> bytes:
@@ -86,7 +102,7 @@ def png_flat() -> bytes:
 
 def png_noise() -> bytes:
     """Noise that just fits into the limit of bytes."""
-    return _encoded(Image.fromarray(_noise(SIDE, SIDE, 1, levels=6)[..., 0] * 30, "L"), "PNG", compress_level=9)
+    return _encoded(Image.fromarray(_noise(SIDE, SIDE, 1, levels=5)[..., 0] * 30, "L"), "PNG", compress_level=9)
 
 
 def png_interlaced() -> bytes:
@@ -118,9 +134,10 @@ def png_chunks() -> bytes:
 
 def png_small_idats() -> bytes:
     """Pixels in pieces of one byte."""
-    packed = zlib.compress(np.random.default_rng(0).integers(0, 256, 160_000, dtype=np.uint8).tobytes(), 0)
-    rows = [packed[at : at + 1] for at in range(len(packed))]
-    return _png(399, 400, 8, 0, *rows)
+    rows = np.random.default_rng(0).integers(0, 256, (300, 401), dtype=np.uint8)
+    rows[:, 0] = 0  # no filter
+    packed = zlib.compress(rows.tobytes(), 0)
+    return _png(400, 300, 8, 0, *(packed[at : at + 1] for at in range(len(packed))))
 
 
 def _png(
@@ -141,7 +158,9 @@ def _png(
 
 def webp_lossless() -> bytes:
     """Lossless noise."""
-    return _encoded(Image.fromarray(_noise(SIDE, SIDE, 3, levels=2) * 60, "RGB"), "WEBP", lossless=True, quality=0, method=0)
+    return _encoded(
+        Image.fromarray(_noise(SIDE, SIDE, 3, levels=2) * 60, "RGB"), "WEBP", lossless=True, quality=0, method=0
+    )
 
 
 def webp_lossy() -> bytes:
@@ -183,10 +202,10 @@ def bmp_one_bit() -> bytes:
 
 def bmp_run_length() -> bytes:
     """As many runs as are allowed; Pillow reads them in Python."""
-    side, body = 2000, b"\1\7" * 500
-    info = struct.pack("<IiiHHIIiiII", 40, side, side, 1, 8, 1, len(body), 0, 0, 256, 0)
-    rows = (b"\1\7\1\x08" * (side // 2) + b"\0\0") * 120
-    offset = 14 + len(info) + 1024
+    side = 2000
+    rows = (b"\1\7\1\x08" * (side // 2) + b"\0\0") * side
+    offset = 14 + 40 + 1024
+    info = struct.pack("<IiiHHIIiiII", 40, side, side, 1, 8, 1, len(rows), 0, 0, 256, 0)
     return b"BM" + struct.pack("<IHHI", offset + len(rows), 0, 0, offset) + info + bytes(range(256)) * 4 + rows
 
 
@@ -215,8 +234,8 @@ def tiff_tags() -> bytes:
     """As many tags as a directory holds, each with its own value elsewhere."""
     image = Image.new("L", (8, 8), 7)
     content = _encoded(image, "TIFF")
-    start = struct.unpack("<I", content[4:8])[0]
-    count = struct.unpack("<H", content[start : start + 2])[0]
+    start = int.from_bytes(content[4:8], "little")
+    count = int.from_bytes(content[start : start + 2], "little")
     entries = content[start + 2 : start + 2 + 12 * count]
     more = b"".join(struct.pack("<HHII", 40_000 + n, 5, 60, 8) for n in range(25_000))
     directory = struct.pack("<H", count + 25_000) + entries + more + bytes(4)
@@ -253,7 +272,16 @@ def _table(inks: int, points: int) -> bytes:
     matrix = struct.pack(">9i", 65536, 0, 0, 0, 65536, 0, 0, 0, 65536)
     curve = np.linspace(0, 65535, 4096).astype(">u2").tobytes()
     grid = np.random.default_rng(0).integers(0, 65535, points**inks * 3).astype(">u2").tobytes()
-    return b"mft2" + bytes(4) + bytes((inks, 3, points, 0)) + matrix + struct.pack(">HH", 4096, 4096) + curve * inks + grid + curve * 3
+    return (
+        b"mft2"
+        + bytes(4)
+        + bytes((inks, 3, points, 0))
+        + matrix
+        + struct.pack(">HH", 4096, 4096)
+        + curve * inks
+        + grid
+        + curve * 3
+    )
 
 
 def cmyk_table_profile(points: int) -> bytes:

@@ -77,7 +77,11 @@ def build_model(settings: Settings) -> ClipModel:
     from crossmodal.clip.loading import load_model
 
     return load_model(
-        settings.model, device=settings.device, precision=settings.precision, threads=settings.model_threads
+        settings.model,
+        device=settings.device,
+        precision=settings.precision,
+        threads=settings.model_threads,
+        profile=settings.preprocessing.value,
     )
 
 
@@ -120,7 +124,12 @@ def build_container(settings: Settings, encoder: Encoder) -> Container:
         max_pixels=settings.max_image_pixels,
         max_aspect=settings.max_image_aspect,
     )
-    pictures = PictureReader(limits, threads=settings.decode_threads, max_queued=settings.max_queued_pictures)
+    pictures = PictureReader(
+        limits,
+        workers=settings.decode_workers,
+        max_queued=settings.max_queued_pictures,
+        deadline=settings.decode_timeout,
+    )
     writer = ItemWriter(store, media)
     chars = settings.max_text_chars
     return Container(

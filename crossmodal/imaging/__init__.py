@@ -5,16 +5,19 @@ from crossmodal.imaging.formats import media_type
 from crossmodal.imaging.limits import ImageLimits
 from crossmodal.imaging.output import thumbnail, to_base64, to_data_url
 from crossmodal.imaging.pixels import to_pixels
+from crossmodal.imaging.prepare import Prepared, prepare
 from crossmodal.imaging.sheet import contact_sheet
 from crossmodal.imaging.sources import load, picture_bytes
 
 __all__ = [
     "ImageLimits",
+    "Prepared",
     "contact_sheet",
     "decode",
     "load",
     "media_type",
     "picture_bytes",
+    "prepare",
     "thumbnail",
     "to_base64",
     "to_data_url",
