@@ -270,8 +270,8 @@ def _profile(space: bytes, table: bytes) -> bytes:
 def _table(inks: int, points: int) -> bytes:
     """A lut16Type (ICC.1:2001-04, 6.5.7) with a noisy grid."""
     matrix = struct.pack(">9i", 65536, 0, 0, 0, 65536, 0, 0, 0, 65536)
-    curve = np.linspace(0, 65535, 4096).astype(">u2").tobytes()
-    grid = np.random.default_rng(0).integers(0, 65535, points**inks * 3).astype(">u2").tobytes()
+    curve: bytes = np.linspace(0, 65535, 4096).astype(">u2").tobytes()
+    grid: bytes = np.random.default_rng(0).integers(0, 65535, points**inks * 3).astype(">u2").tobytes()
     return (
         b"mft2"
         + bytes(4)

@@ -31,6 +31,7 @@ DEADLINE, CRASH, FAULT = "deadline", "crash", "fault"
 _START_SECONDS = 60.0
 _GRACE_SECONDS = 2.0
 _PIPE_BYTES = 2**20
+_KEPT_BYTES = 2**26
 _STOPPING = "the service is stopping"
 _ROOT = Path(__file__).resolve().parents[2]
 
@@ -113,6 +114,10 @@ class Decoder:
         environment = {
             "PYTHONPATH": os.pathsep.join([str(_ROOT), *filter(None, sys.path)]),
             "OPENBLAS_NUM_THREADS": "1",
+            # Keep the memory of an ordinary picture for the next: giving it back and faulting it in costs half as much
+            # as decoding (glibc; elsewhere without effect).
+            "MALLOC_MMAP_THRESHOLD_": str(_KEPT_BYTES // 2),
+            "MALLOC_TRIM_THRESHOLD_": str(_KEPT_BYTES),
         }
         library_path = os.environ.get("LD_LIBRARY_PATH")
         if library_path:
