@@ -1,6 +1,6 @@
-"""Bounds on the work of decoding that follow from the header alone: a few bytes must not ask for minutes.
+"""What is refused before decoding beside sheer size: work out of proportion, and files without an end.
 
-They are the cheap half of the protection. What they do not foresee is stopped by the deadline of the decoding process
+The bounds on work are the cheap half of the protection. What they do not foresee is stopped by the deadline of the decoding process
 (``crossmodal.imaging.decoder``).
 """
 
@@ -18,6 +18,7 @@ _RUN_LENGTH_MAX = 4_000_000
 
 _MAX_SCANS = 100
 _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # neither a stuffed byte, nor padding, nor a restart marker
+_PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 _SOI, _EOI, _SOS, _TEM = 0xD8, 0xD9, 0xDA, 0x01
 
 
@@ -41,12 +42,17 @@ class Pieces(BytesIO):
         return super().read(size)
 
 
-def check_work(image: Image.Image, content: bytes) -> None:
-    """Refuse what its format makes slow beyond its size. Raises ImageTooLarge, ImageUndecodable."""
+def check_body(image: Image.Image, content: bytes) -> None:
+    """Refuse what its format makes slow beyond its size, and a PNG cut off after its pixels, which Pillow would take.
+
+    Raises ImageTooLarge, ImageUndecodable.
+    """
     if image.format == "BMP":
         _check_run_length(image)
     elif image.format in {"JPEG", "MPO"}:
         _check_scans(content)
+    elif image.format == "PNG" and content.rfind(_PNG_END) < 0:
+        raise ImageUndecodable("The picture begins like PNG but ends before its last chunk.")
 
 
 def _check_run_length(image: Image.Image) -> None:

@@ -19,7 +19,7 @@ from PIL import (
 )
 
 from crossmodal.errors import ClientError, ImageTooLarge, ImageUndecodable
-from crossmodal.imaging.bounds import Pieces, check_work
+from crossmodal.imaging.bounds import Pieces, check_body
 from crossmodal.imaging.colour import to_rgb
 from crossmodal.imaging.formats import sniff
 from crossmodal.imaging.limits import ImageLimits
@@ -59,8 +59,8 @@ _DEEP = 16
 def decode(content: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> Image.Image:
     """Decode an encoded picture to RGB, upright, on white, in sRGB; of an animation the first frame.
 
-    The content alone decides the format. Bytes, pixels and aspect are checked before anything is decoded; a
-    truncated file is refused. The result carries no metadata.
+    The content alone decides the format. Bytes, pixels and aspect are checked before anything is decoded. A file that
+    ends within that frame is refused; one whose later frames or pages are missing is not. The result carries no metadata.
 
     Raises PayloadTooLarge, UnsupportedMediaType, ImageUndecodable, ImageTooLarge; nothing else.
     """
@@ -78,7 +78,7 @@ def opened(content: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> Iterator[Ima
     name = sniff(content)
     with pillow_errors(name), _READERS[name](Pieces(content, name), "") as image:
         limits.check_size(*image.size)
-        check_work(image, content)
+        check_body(image, content)
         image.load()
         yield image
 
