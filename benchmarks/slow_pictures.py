@@ -202,7 +202,7 @@ def bmp_one_bit() -> bytes:
 
 def bmp_run_length() -> bytes:
     """As many runs as are allowed; Pillow reads them in Python."""
-    side = 2000
+    side = 690
     rows = (b"\1\7\1\x08" * (side // 2) + b"\0\0") * side
     offset = 14 + 40 + 1024
     info = struct.pack("<IiiHHIIiiII", 40, side, side, 1, 8, 1, len(rows), 0, 0, 256, 0)

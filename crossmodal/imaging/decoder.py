@@ -8,7 +8,6 @@ inherits no secrets: neither the environment nor open files. docs/adr/0007-decod
 import fcntl
 import os
 import select
-import signal
 import subprocess
 import sys
 import threading
@@ -23,7 +22,7 @@ from crossmodal.errors import ImageUndecodable, Overloaded, ServerError
 from crossmodal.imaging import wire, worker
 from crossmodal.imaging.limits import ImageLimits
 from crossmodal.imaging.prepare import Prepared
-from crossmodal.records import Preprocessing
+from crossmodal.records import Preprocessing, hash_content
 
 DEADLINE, CRASH, FAULT = "deadline", "crash", "fault"
 """Why a process was lost: the picture took too long; it died of a picture; the fault was the program's."""
@@ -33,6 +32,7 @@ _GRACE_SECONDS = 2.0
 _PIPE_BYTES = 2**20
 _KEPT_BYTES = 2**26
 _STOPPING = "the service is stopping"
+_NO_START = "No process to decode pictures can be started."
 _ROOT = Path(__file__).resolve().parents[2]
 
 _log = structlog.get_logger(__name__)
@@ -41,8 +41,8 @@ _log = structlog.get_logger(__name__)
 class Decoder:
     """One decoding process, started when it is first needed and whenever it was lost.
 
-    Its methods block and are called from one thread at a time, ``close`` from any. ``seconds`` is what a picture may
-    take; ``on_lost`` is told why a process was lost.
+    Its methods block and are called from one thread at a time, ``close`` from any. ``seconds`` of CPU time a
+    picture may take, and thrice that by the clock; ``on_lost`` is told why a process was lost.
     """
 
     def __init__(
@@ -66,21 +66,21 @@ class Decoder:
             self._running()
 
     def prepare(self, content: bytes, preprocessing: Preprocessing, *, thumbnail: bool = False) -> Prepared:
-        """Do what ``crossmodal.imaging.prepare`` does, in the process, within ``seconds``.
+        """Do what ``crossmodal.imaging.prepare`` does, in the process.
 
         Raises what that raises; ImageUndecodable for a picture that takes too long or kills the process; ServerError
         when the process cannot be started or fails by itself.
         """
         with self._lock:
             process = self._running()
-            until = time.monotonic() + self._seconds + _GRACE_SECONDS
+            until = time.monotonic() + worker.clock_seconds(self._seconds) + _GRACE_SECONDS
             try:
                 _send(process, wire.pack_order(content, preprocessing, thumbnail=thumbnail), until)
                 _send(process, content, until)
                 head = bytes(_receive(process, wire.ANSWER.size, until))
                 return wire.unpack_answer(head, preprocessing.size, lambda count: _receive(process, count, until))
             except (EOFError, OSError) as error:  # TimeoutError and BrokenPipeError are OSErrors
-                raise self._lost(process, timed_out=isinstance(error, TimeoutError)) from error
+                raise self._lost(process, content, timed_out=isinstance(error, TimeoutError)) from error
             except wire.BadAnswer as error:
                 _end(process)
                 self._on_lost(FAULT)
@@ -103,12 +103,18 @@ class Decoder:
             if self._process.poll() is None:
                 return self._process
             _end(self._process)
+            self._process = None
         try:
-            self._process = self._spawn()
-            _receive(self._process, len(wire.READY), time.monotonic() + _START_SECONDS)
+            process = self._spawn()
+        except OSError as error:
+            raise ServerError(_NO_START) from error
+        self._process = process  # now, so that close ends it while it is starting
+        try:
+            _receive(process, len(wire.READY), time.monotonic() + _START_SECONDS)
         except (EOFError, OSError) as error:
-            raise ServerError("No process to decode pictures can be started.") from error
-        return self._process
+            _end(process)
+            raise ServerError(_NO_START) from error
+        return process
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         environment = {
@@ -132,16 +138,18 @@ class Decoder:
                 fcntl.fcntl(end, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         return process
 
-    def _lost(self, process: subprocess.Popen[bytes], *, timed_out: bool) -> ImageUndecodable | Overloaded:
+    def _lost(
+        self, process: subprocess.Popen[bytes], content: bytes, *, timed_out: bool
+    ) -> ImageUndecodable | Overloaded:
         """End what is left of the process and say what the picture did to it."""
         status = None if timed_out else _status(process)
         _end(process)
         if self._closed:
             return Overloaded(_STOPPING)
-        too_long = timed_out or status == -signal.SIGALRM
+        too_long = timed_out or (status is not None and -status in worker.OVERDUE)
         reason = DEADLINE if too_long else CRASH
         self._on_lost(reason)
-        _log.warning("decoder lost", reason=reason, status=status, pid=process.pid)
+        _log.warning("decoder lost", reason=reason, status=status, sha256=hash_content(content), bytes=len(content))
         if too_long:
             return ImageUndecodable(f"The picture takes too long to decode: over {self._seconds:g} s.")
         return ImageUndecodable("The picture cannot be decoded: it breaks the decoder.")

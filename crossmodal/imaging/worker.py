@@ -1,7 +1,8 @@
 """The decoding process: `python -m crossmodal.imaging.worker CONFIGURATION`, started by ``crossmodal.imaging.decoder``.
 
 It takes orders on its standard input and answers on its standard output, one picture at a time, until the input ends,
-which it also does when the service is killed. The kernel ends it when a picture takes too long, whatever a decoder does.
+which it also does when the service is killed. The kernel ends it when a picture takes too long, whatever a decoder does:
+by CPU time, which a busy machine does not use up for it, and much later by the clock.
 """
 
 import json
@@ -24,11 +25,21 @@ from crossmodal.imaging.prepare import prepare
 _BASE_MEMORY = 512 * 2**20
 _MEMORY_PER_PIXEL = 32
 _MEMORY_PER_BYTE = 4
+_CLOCK_FACTOR = 3
+
+
+OVERDUE = (signal.SIGPROF, signal.SIGALRM)
+"""What the kernel ends this process with when a picture takes too long."""
 
 
 def configuration(limits: ImageLimits, seconds: float) -> str:
-    """The process's only argument: the limits of pictures, and the seconds one may take."""
+    """The process's only argument: the limits of pictures, and the seconds of CPU time one may take."""
     return json.dumps({"seconds": seconds, "limits": asdict(limits)})
+
+
+def clock_seconds(seconds: float) -> float:
+    """Seconds by the clock that a picture may take which may take ``seconds`` of CPU time."""
+    return seconds * _CLOCK_FACTOR
 
 
 def memory_for(limits: ImageLimits) -> int:
@@ -52,7 +63,8 @@ def main() -> None:
     # Both come to the whole process group, as from a terminal, while the service still finishes its requests.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    for number in OVERDUE:
+        signal.signal(number, signal.SIG_DFL)
     answers = _claim_streams()
     confine(memory_for(limits))
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # the cores are shared out by pictures; threads would each claim memory
@@ -78,7 +90,7 @@ def _serve(head: bytes, answers: int, limits: ImageLimits, seconds: float) -> bo
     preprocessing = wire.unpack_preprocessing(_receive(wanted))
     content = _receive(length)
     sound = True
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    _set_timers(seconds)
     try:
         parts = wire.pack_prepared(prepare(content, preprocessing, limits, thumbnail=thumbnail))
     except ClientError as error:
@@ -86,10 +98,16 @@ def _serve(head: bytes, answers: int, limits: ImageLimits, seconds: float) -> bo
         sound = not isinstance(error.__cause__, MemoryError)  # what is left of the memory may be in pieces
     except BaseException:  # noqa: BLE001 - the service reports it; a process that failed once is replaced
         parts, sound = wire.pack_broken(traceback.format_exc()), False
-    signal.setitimer(signal.ITIMER_REAL, 0)
+    _set_timers(0)
     for part in parts:
         _send(answers, part)
     return sound
+
+
+def _set_timers(seconds: float) -> None:
+    """Let the kernel end this process after ``seconds`` of CPU time; 0 for never."""
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    signal.setitimer(signal.ITIMER_REAL, clock_seconds(seconds))
 
 
 def _receive(count: int) -> bytes:

@@ -36,7 +36,7 @@ class Picture:
 class PictureReader:
     """Decodes pictures in ``workers`` processes, one at a time in each; at most ``max_queued`` more wait.
 
-    A picture may take ``deadline`` seconds once it is being decoded. A process that a picture hangs or kills fails that
+    A picture may take ``deadline`` seconds of CPU time and thrice that by the clock, from when it is begun. A process that a picture hangs or kills fails that
     picture and is replaced. Processes are started when they are first needed.
     """
 

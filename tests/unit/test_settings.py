@@ -19,8 +19,12 @@ def test_the_environment_is_read_with_its_prefix(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("CROSSMODAL_STORE", "http://127.0.0.1:6333")
     monkeypatch.setenv("CROSSMODAL_ENCODER", "service")
     monkeypatch.setenv("CROSSMODAL_API_WORKERS", "4")
+    monkeypatch.setenv("CROSSMODAL_PREPROCESSING", "reference")
+    monkeypatch.setenv("CROSSMODAL_DECODE_WORKERS", "3")
+    monkeypatch.setenv("CROSSMODAL_DECODE_TIMEOUT", "2.5")
     settings = load_settings()
     assert (settings.model, settings.encoder, settings.api_workers) == ("tiny", EncoderPlace.SERVICE, 4)
+    assert (settings.preprocessing, settings.decode_workers, settings.decode_timeout) == ("reference", 3, 2.5)
 
 
 @pytest.mark.parametrize(
@@ -29,6 +33,8 @@ def test_the_environment_is_read_with_its_prefix(monkeypatch: pytest.MonkeyPatch
         ("CROSSMODAL_MAX_BODY_BYTES", "many"),
         ("CROSSMODAL_ENCODER", "elsewhere"),
         ("CROSSMODAL_DEVICE", "tpu"),
+        ("CROSSMODAL_PREPROCESSING", "mine"),
+        ("CROSSMODAL_DECODE_TIMEOUT", "0"),
         ("CROSSMODAL_MODEL_THREADS", "0"),
     ],
 )
