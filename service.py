@@ -238,8 +238,8 @@ class CrossModalSearch:
 
     async def _open(self) -> None:
         with _fatal_if_misconfigured():
-            await self._container.open()
             await self._container.pictures.start()
+            await self._container.open()
             if settings.samples is not None:
                 await index_samples_once(self._container, settings.samples)
         self._started = True

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from benchmarks.slow_pictures import cmyk_table_profile, rgb_table_profile
 from crossmodal import imaging
 from crossmodal.errors import ClientError
 from crossmodal.imaging import ImageLimits
@@ -51,6 +52,8 @@ def seeds() -> list[bytes]:
         (colour, "JPEG", {"subsampling": 0, "restart_marker_blocks": 1}),
         (ink, "JPEG", {}),
         (grey, "JPEG", {}),
+        (colour, "JPEG", {"icc_profile": rgb_table_profile(5)}),
+        (ink, "TIFF", {"icc_profile": cmyk_table_profile(3)}),
         (colour, "PNG", {"exif": exif}),
         (alpha, "PNG", {}),
         (palette, "PNG", {"transparency": 1}),

@@ -80,6 +80,11 @@ def jpeg_scans(count: int = _SCANS) -> bytes:
     return content[:end] + scan * count + content[end:]
 
 
+def jpeg_most_scans() -> bytes:
+    """The same with as many scans as are allowed."""
+    return jpeg_scans(93)
+
+
 def jpeg_icc() -> bytes:
     """CMYK through a colour table of 17 points an axis."""
     flat = Image.new("CMYK", (SIDE, SIDE), (10, 200, 30, 40))
@@ -295,7 +300,7 @@ def rgb_table_profile(points: int) -> bytes:
 
 
 SLOW: tuple[Callable[[], bytes], ...] = (
-    jpeg_baseline, jpeg_progressive, jpeg_restarts, jpeg_scans, jpeg_icc, png_icc, png_flat, png_noise, png_interlaced,
+    jpeg_baseline, jpeg_progressive, jpeg_restarts, jpeg_scans, jpeg_most_scans, jpeg_icc, png_icc, png_flat, png_noise, png_interlaced,
     png_grey_16, png_chunks, png_small_idats, webp_lossless, webp_lossy, webp_animated, avif_lossy, avif_444, gif_noise,
     gif_frames, bmp_one_bit, bmp_run_length, tiff_strips, tiff_lzw, tiff_deflate_rgba, tiff_float, tiff_tags, exif_tags,
 )  # fmt: skip

@@ -87,11 +87,11 @@ def _claim_streams() -> int:
 def _serve(head: bytes, answers: int, limits: ImageLimits, seconds: float) -> bool:
     """Answer one order; False when the process should not go on."""
     wanted, length, thumbnail = wire.ORDER.unpack(head)
-    preprocessing = wire.unpack_preprocessing(_receive(wanted))
-    content = _receive(length)
+    order, content = _receive(wanted), _receive(length)
     sound = True
     _set_timers(seconds)
     try:
+        preprocessing = wire.unpack_preprocessing(order)
         parts = wire.pack_prepared(prepare(content, preprocessing, limits, thumbnail=thumbnail))
     except ClientError as error:
         parts = wire.pack_refused(error)

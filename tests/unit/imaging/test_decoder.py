@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ from crossmodal.errors import (
     UnsupportedMediaType,
 )
 from crossmodal.imaging import ImageLimits, prepare
-from crossmodal.imaging.decoder import CRASH, DEADLINE, Decoder
+from crossmodal.imaging.decoder import CRASH, DEADLINE, FAULT, Decoder
 from crossmodal.records import Preprocessing
 from tests.pictures import BLUE, RED, encoded, many_scans, photograph, png_bomb, quadrants, solid
 
@@ -178,6 +179,22 @@ def test_a_process_that_died_between_pictures_costs_none(decoder: Decoder, lost:
     assert gone(decoder.pid)
     assert is_red(decoder.prepare(SMALL, PREPARING).pixels)
     assert lost == []
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownPreprocessing(Preprocessing):
+    """One that the process cannot take: it stands for a fault of the program."""
+
+    unknown: int = 1
+
+
+def test_a_fault_of_the_program_is_no_fault_of_the_picture(decoder: Decoder, lost: list[str]) -> None:
+    wanted = UnknownPreprocessing(64, "bicubic", "shortest", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    with pytest.raises(ServerError, match="a fault of this service") as caught:
+        decoder.prepare(SMALL, wanted)
+    assert "unexpected keyword argument 'unknown'" in str(caught.value.__cause__)
+    assert lost == [FAULT]
+    assert is_red(decoder.prepare(SMALL, PREPARING).pixels)
 
 
 def test_signals_for_the_whole_group_do_not_end_it(decoder: Decoder) -> None:
