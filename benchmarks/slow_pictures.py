@@ -2,7 +2,7 @@
 
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from io import BytesIO
 
 import numpy as np
@@ -12,9 +12,6 @@ from PIL import Image
 MAX_BYTES = 20 * 2**20
 SIDE = 7071  # 50 megapixels
 _SCANS = 20_000
-_HUFFMAN_SCAN = b"\xff\xda"
-_JPEG_MARKER = 0xFF
-_STUFFED = 0x00
 
 
 def _encoded(image: Image.Image, name: str, **options: object) -> bytes:
@@ -60,24 +57,11 @@ def jpeg_restarts() -> bytes:
     return _encoded(_soft_noise(), "JPEG", quality=70, restart_marker_blocks=1)
 
 
-def _scans(content: bytes) -> Iterator[tuple[int, int]]:
-    """Start and end of each scan of a JPEG: its header and its entropy-coded data."""
-    at = content.find(_HUFFMAN_SCAN)
-    while at >= 0:
-        end = at + 2
-        while not (content[end] == _JPEG_MARKER and content[end + 1] != _STUFFED):
-            end += 1
-        yield at, end
-        at = content.find(_HUFFMAN_SCAN, end)
-
-
 def jpeg_scans(count: int = _SCANS) -> bytes:
     """A flat progressive JPEG of 50 megapixels whose last scan, some hundred bytes, comes ``count`` times."""
     content = _encoded(Image.new("L", (SIDE, SIDE), 90), "JPEG", progressive=True)
-    *_, (start, end) = _scans(content)
-    scan = content[start:end]
-    count = min(count, (MAX_BYTES - len(content)) // len(scan))
-    return content[:end] + scan * count + content[end:]
+    scan = content[content.rindex(b"\xff\xda") : -2]
+    return content[:-2] + scan * min(count, (MAX_BYTES - len(content)) // len(scan)) + content[-2:]
 
 
 def jpeg_most_scans() -> bytes:
