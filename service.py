@@ -258,6 +258,7 @@ class CrossModalSearch:
 
     async def _open(self, container: Container) -> None:
         with _fatal_if_misconfigured():
+            await container.pictures.start()
             await container.open()
             if settings.samples is not None:
                 await index_samples_once(container, settings.samples)

@@ -91,6 +91,10 @@ class Hit:
     weak_match: bool
 
 
+Profile = Literal["standard", "reference"]
+"""How a file becomes RGB: ``standard`` as a viewer shows it, ``reference`` as OpenCLIP's own transform makes it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
     """How a picture becomes the model's input: the fields of OpenCLIP's preprocess configuration that change pixels.
@@ -104,6 +108,7 @@ class Preprocessing:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     fill_color: int = 0
+    profile: Profile = "standard"
 
 
 def hash_content(content: bytes) -> str:

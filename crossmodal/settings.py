@@ -45,6 +45,13 @@ Listed = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 """Comma-separated in the environment."""
 
 
+class PreprocessingProfile(StrEnum):
+    """How a file becomes RGB before the model sees it; the two profiles' vectors must not be mixed."""
+
+    STANDARD = "standard"
+    REFERENCE = "reference"
+
+
 class Settings(BaseSettings):
     """The service's configuration. Sizes are in bytes, times in seconds, counts in items."""
 
@@ -53,6 +60,10 @@ class Settings(BaseSettings):
     model: str = Field(
         default="ViT-B-32/laion2b_s34b_b79k",
         description="tiny (bundled), ARCH/TAG of OpenCLIP, hf-hub:ORG/REPO or local-dir:PATH",
+    )
+    preprocessing: PreprocessingProfile = Field(
+        default=PreprocessingProfile.STANDARD,
+        description="standard: as a viewer shows a picture; reference: bit-equal to OpenCLIP's transform",
     )
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N")
     precision: str = Field(default="auto", pattern=r"^(auto|fp32|bf16|fp16)$", description="auto, fp32, bf16 or fp16")
@@ -78,7 +89,8 @@ class Settings(BaseSettings):
     max_batch_images: int = Field(default=16, ge=1, le=1024)
     max_batch_texts: int = Field(default=32, ge=1, le=4096)
     max_queued_items: int = Field(default=16_384, ge=1, description="items waiting for the model before 429")
-    decode_threads: int = Field(default=2, ge=1, le=64)
+    decode_workers: int = Field(default=2, ge=1, le=64, description="processes that decode pictures")
+    decode_timeout: float = Field(default=10.0, gt=0, le=3600, description="CPU seconds a picture may take to decode")
     max_queued_pictures: int = Field(default=4096, ge=1, description="pictures waiting to be decoded before 429")
 
     max_body_bytes: int = Field(default=20 * MIB, ge=1024, description="a request's whole body")

@@ -36,6 +36,7 @@ _BATCH_SECONDS = Histogram(
 )
 _QUEUED = Gauge("crossmodal_queued_items", "Items waiting for the model", multiprocess_mode="livesum")
 _INDEXED = Counter("crossmodal_indexed_items", "Items by outcome of indexing", ["modality", "status"])
+_LOST_DECODERS = Counter("crossmodal_lost_decoders", "Decoding processes lost to a picture, by reason", ["reason"])
 _PROBLEMS = Counter("crossmodal_problems", "Problem responses by code", ["code"])
 
 
@@ -52,6 +53,11 @@ class BatchMetrics:
 def count_indexed(modality: str, status: str) -> None:
     """Count one item that was indexed, unchanged or failed."""
     _INDEXED.labels(modality, status).inc()
+
+
+def count_lost_decoder(reason: str) -> None:
+    """Count one decoding process that was lost: to the deadline, a crash or a fault."""
+    _LOST_DECODERS.labels(reason).inc()
 
 
 def count_problem(code: str) -> None:

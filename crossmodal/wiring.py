@@ -14,8 +14,9 @@ from crossmodal.imaging import ImageLimits
 from crossmodal.media import MediaStore
 from crossmodal.search.comparing import Comparing
 from crossmodal.search.indexing import Indexing
+from crossmodal.search.intake import FetchLimits
 from crossmodal.search.library import Library
-from crossmodal.search.pictures import FetchLimits, PictureReader
+from crossmodal.search.pictures import PictureReader
 from crossmodal.search.querying import Querying
 from crossmodal.search.writing import ItemWriter
 from crossmodal.settings import Settings, UrlFetching
@@ -86,7 +87,11 @@ def build_model(settings: Settings) -> ClipModel:
     from crossmodal.clip.loading import load_model
 
     return load_model(
-        settings.model, device=settings.device, precision=settings.precision, threads=settings.model_threads
+        settings.model,
+        device=settings.device,
+        precision=settings.precision,
+        threads=settings.model_threads,
+        profile=settings.preprocessing.value,
     )
 
 
@@ -145,8 +150,9 @@ def build_container(settings: Settings, encoder: Encoder) -> Container:
     )
     pictures = PictureReader(
         limits,
-        threads=settings.decode_threads,
+        workers=settings.decode_workers,
         max_queued=settings.max_queued_pictures,
+        deadline=settings.decode_timeout,
         fetcher=build_fetcher(settings),
         # As many bytes as the client could have sent itself, and time left to embed what came.
         fetch_limits=FetchLimits(max_bytes=settings.max_body_bytes, seconds=settings.timeout / 2),

@@ -88,6 +88,13 @@ def png_bomb(width: int = 50_000, height: int = 50_000) -> bytes:
     return png(width, height, 1, 0, b"\0" * 2_000_000)
 
 
+def many_scans(count: int, side: int = 7_000) -> bytes:
+    """Build a flat progressive JPEG of ``side`` x ``side`` pixels whose last scan comes ``count`` times: slow, and small."""
+    content = encoded(Image.new("L", (side, side), 90), "JPEG", progressive=True)
+    start = content.rindex(b"\xff\xda")
+    return content[:-2] + content[start:-2] * (count - 1) + content[-2:]
+
+
 def run_length_bmp(width: int, height: int, body: bytes) -> bytes:
     """Build an 8-bit run-length compressed BMP whose colour n is (0, n, 255 - n)."""
     info = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 8, 1, len(body), 0, 0, 256, 0)

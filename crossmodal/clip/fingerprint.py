@@ -32,12 +32,20 @@ def fingerprint(
         "format": _FORMAT,
         "architecture": _architecture(model_cfg),
         "weights": weights,
-        "preprocessing": asdict(preprocessing),
+        "preprocessing": _preprocessing(preprocessing),
         "dim": dim,
         "context_length": tokenizer.context_length,
         "tokenizer": tokenizer.describe(),
     }
     return sha256(json.dumps(parts, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
+
+
+def _preprocessing(preprocessing: Preprocessing) -> dict[str, Any]:
+    """Its fields; the profile only where it is not the standard one, so that fingerprints from before it stay valid."""
+    fields = asdict(preprocessing)
+    if fields["profile"] == "standard":
+        del fields["profile"]
+    return fields
 
 
 def hash_weights(path: Path) -> str:

@@ -11,17 +11,25 @@ from crossmodal.clip.device import Precision, choose_device, choose_precision, s
 from crossmodal.clip.spec import parse_spec
 from crossmodal.clip.text import Tokenizer
 from crossmodal.errors import ConfigurationError
+from crossmodal.records import Profile
 
 __all__ = ["load_model"]
 
 _log = structlog.get_logger(__name__)
 
 
-def load_model(spec: str, *, device: str = "auto", precision: str = "auto", threads: int | None = None) -> ClipModel:
+def load_model(
+    spec: str,
+    *,
+    device: str = "auto",
+    precision: str = "auto",
+    threads: int | None = None,
+    profile: Profile = "standard",
+) -> ClipModel:
     """Load the model that ``spec`` names: tiny, ARCH/TAG, hf-hub:ORG/REPO or local-dir:PATH.
 
     ``device`` is auto, cpu, cuda or cuda:N; ``precision`` auto, fp32, bf16 or fp16; ``threads`` the threads of one
-    operation on the CPU, for the whole process. Compared with OpenCLIP's own functions and warm when it returns.
+    operation on the CPU, for the whole process; ``profile`` how pictures are made RGB, part of the fingerprint. Compared with OpenCLIP's own functions and warm when it returns.
     Raises ConfigurationError, one line, for everything that can be wrong with names, files, weights and hardware.
     """
     started = perf_counter()
@@ -30,12 +38,12 @@ def load_model(spec: str, *, device: str = "auto", precision: str = "auto", thre
     set_threads(threads)
     checkpoint = resolve(parse_spec(spec))
     try:
-        model = _assemble(checkpoint, place, chosen)
+        model = _assemble(checkpoint, place, chosen, profile)
     except _NotComputable as error:
         if precision != "auto" or chosen == "fp32":
             raise ConfigurationError(str(error)) from error
         _log.warning("clip_precision_fallback", model=checkpoint.name, refused=chosen, reason=str(error))
-        model = _assemble(checkpoint, place, "fp32")
+        model = _assemble(checkpoint, place, "fp32", profile)
     seconds = round(perf_counter() - started, 2)
     info = model.info
     _log.info("clip_loaded", model=info.name, device=info.device, precision=info.precision, seconds=seconds)
@@ -46,7 +54,7 @@ class _NotComputable(ConfigurationError):
     """The architecture does not run in this precision on this device."""
 
 
-def _assemble(checkpoint: Checkpoint, device: str, precision: Precision) -> ClipModel:
+def _assemble(checkpoint: Checkpoint, device: str, precision: Precision, profile: Profile) -> ClipModel:
     from crossmodal.clip.fingerprint import fingerprint, hash_weights
     from crossmodal.clip.preprocessing import preprocessing_of
     from crossmodal.clip.torch_runtime import TorchClip
@@ -58,7 +66,7 @@ def _assemble(checkpoint: Checkpoint, device: str, precision: Precision) -> Clip
     identity = fingerprint(
         model_cfg=checkpoint.model_cfg,
         weights=hash_weights(checkpoint.weights),
-        preprocessing=preprocessing_of(model.visual.preprocess_cfg, name=checkpoint.name),
+        preprocessing=preprocessing_of(model.visual.preprocess_cfg, name=checkpoint.name, profile=profile),
         dim=dim,
         tokenizer=tokenizer,
     )
@@ -72,6 +80,7 @@ def _assemble(checkpoint: Checkpoint, device: str, precision: Precision) -> Clip
             device=device,
             precision=precision,
             calibration=checkpoint.calibration,
+            profile=profile,
         )
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]

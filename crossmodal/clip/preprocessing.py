@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Final, Literal
 
 from crossmodal.errors import ConfigurationError
-from crossmodal.records import Preprocessing
+from crossmodal.records import Preprocessing, Profile
 
 __all__ = ["preprocessing_of"]
 
@@ -20,8 +20,8 @@ _RESIZE_MODES: Final[dict[str, Literal["shortest", "longest", "squash"]]] = {
 }
 
 
-def preprocessing_of(config: dict[str, Any], *, name: str) -> Preprocessing:
-    """Translate a model's ``visual.preprocess_cfg``. Raises ConfigurationError for what cannot be prepared here."""
+def preprocessing_of(config: dict[str, Any], *, name: str, profile: Profile = "standard") -> Preprocessing:
+    """Translate a model's ``visual.preprocess_cfg``, in ``profile``. Raises ConfigurationError for what cannot be prepared here."""
     interpolation = config.get("interpolation") or "bicubic"
     resize_mode = config.get("resize_mode") or "shortest"
     if interpolation not in _INTERPOLATIONS or resize_mode not in _RESIZE_MODES:
@@ -36,6 +36,7 @@ def preprocessing_of(config: dict[str, Any], *, name: str) -> Preprocessing:
         mean=_channels(config["mean"], name),
         std=std,
         fill_color=int(config.get("fill_color") or 0),
+        profile=profile,
     )
 
 

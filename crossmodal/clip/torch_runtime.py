@@ -14,7 +14,7 @@ from crossmodal.clip.preprocessing import preprocessing_of
 from crossmodal.clip.text import Tokenizer
 from crossmodal.clip.text_tower import CutTextTower, StockTextTower, TextTower, cuttable_tower, unit_rows
 from crossmodal.errors import ConfigurationError
-from crossmodal.records import Embeddings, Pixels
+from crossmodal.records import Embeddings, Pixels, Profile
 
 __all__ = ["TorchClip"]
 
@@ -40,11 +40,12 @@ class TorchClip:
         device: str,
         precision: Precision,
         calibration: Mapping[str, tuple[float, float]] | None = None,
+        profile: Profile = "standard",
     ) -> None:
         self._model = model.eval().to(device)
         self._tokenizer = tokenizer
         self._dtype = torch_dtype(precision)
-        preprocessing = preprocessing_of(model.visual.preprocess_cfg, name=name)
+        preprocessing = preprocessing_of(model.visual.preprocess_cfg, name=name, profile=profile)
         mean, std = (torch.tensor(values, device=device) * 255 for values in (preprocessing.mean, preprocessing.std))
         self._mean, self._std = mean.view(1, 3, 1, 1), std.view(1, 3, 1, 1)
         bias = model.logit_bias

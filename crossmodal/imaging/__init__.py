@@ -5,17 +5,20 @@ from crossmodal.imaging.formats import media_type
 from crossmodal.imaging.limits import ImageLimits
 from crossmodal.imaging.output import thumbnail, to_base64, to_data_url
 from crossmodal.imaging.pixels import to_pixels
+from crossmodal.imaging.prepare import Prepared, prepare
 from crossmodal.imaging.sheet import contact_sheet
 from crossmodal.imaging.sources import is_web_url, load, picture_bytes
 
 __all__ = [
     "ImageLimits",
+    "Prepared",
     "contact_sheet",
     "decode",
     "is_web_url",
     "load",
     "media_type",
     "picture_bytes",
+    "prepare",
     "thumbnail",
     "to_base64",
     "to_data_url",

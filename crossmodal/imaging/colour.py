@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ _WIDE = {"I;16", "I;16B", "I;16L", "I", "F"}
 _FULL_16 = 65535.0
 _FULL_12 = 4095.0
 _FULL_8 = 255.0
+_BAND = 256  # rows that are scaled at a time: float64 of 50 megapixels at once would be 400 MB, several times over
 _BITS_PER_SAMPLE = 258
 _PHOTOMETRIC = 262
 _WHITE_IS_ZERO = 0
@@ -71,25 +73,30 @@ def _to_eight_bits(image: Image.Image) -> Image.Image:
     """
     if image.mode not in _WIDE:
         return image
-    samples = np.asarray(image).astype(np.float64)
+    samples = np.asarray(image)
     low, high = _sample_range(image, samples)
-    scaled = np.clip((samples - low) * _FULL_8 / (high - low), 0, _FULL_8)
-    grey = Image.fromarray(np.rint(np.nan_to_num(scaled, nan=0.0)).astype(np.uint8), "L")
+    grey = np.empty(samples.shape, dtype=np.uint8)
+    for start in range(0, len(samples), _BAND):
+        band = samples[start : start + _BAND].astype(np.float64)
+        scaled = np.clip((band - low) * _FULL_8 / (high - low), 0, _FULL_8)
+        grey[start : start + _BAND] = np.rint(np.nan_to_num(scaled, nan=0.0))
+    picture = Image.fromarray(grey, "L")
     transparent = image.info.get("transparency")
     if isinstance(transparent, int):
-        opaque = np.where(samples == transparent, 0, 255).astype(np.uint8)
-        grey = Image.merge("LA", (grey, Image.fromarray(opaque, "L")))
-    return grey
+        opaque = (samples != transparent).astype(np.uint8) * np.uint8(_FULL_8)
+        picture = Image.merge("LA", (picture, Image.fromarray(opaque, "L")))
+    return picture
 
 
-def _sample_range(image: Image.Image, samples: NDArray[np.float64]) -> tuple[float, float]:
+def _sample_range(image: Image.Image, samples: NDArray[Any]) -> tuple[float, float]:
     """Which sample is black and which is white; black above white where the file says so."""
     if image.mode.startswith("I;16"):
         tags = getattr(image, "tag_v2", {})
         high = _FULL_12 if tags.get(_BITS_PER_SAMPLE) == (12,) else _FULL_16
         return (high, 0.0) if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO else (0.0, high)
-    finite = samples[np.isfinite(samples)]
-    least, greatest = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+    finite = np.isfinite(samples)
+    known_samples = samples if finite.all() else samples[finite]
+    least, greatest = (float(known_samples.min()), float(known_samples.max())) if known_samples.size else (0.0, 0.0)
     known = (_FULL_16,) if image.mode == "I" else (1.0, _FULL_8)
     for high in known:
         if least >= 0 and greatest <= high:

@@ -4,7 +4,6 @@ import re
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from io import BytesIO
 from typing import IO
 
 from PIL import (
@@ -20,6 +19,7 @@ from PIL import (
 )
 
 from crossmodal.errors import ClientError, ImageTooLarge, ImageUndecodable
+from crossmodal.imaging.bounds import Pieces, check_body
 from crossmodal.imaging.colour import to_rgb
 from crossmodal.imaging.formats import sniff
 from crossmodal.imaging.limits import ImageLimits
@@ -51,11 +51,6 @@ _TRANSPOSED = {
     8: Image.Transpose.ROTATE_90,
 }
 
-_MAX_READS = 500_000
-
-_RUN_LENGTH = (1, 2)
-_RUN_LENGTH_MAX = 4_000_000
-
 _PNG_DEPTH_AT = 24
 _GREY_SCALES = {2: 85, 4: 17}
 _DEEP = 16
@@ -64,20 +59,35 @@ _DEEP = 16
 def decode(content: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> Image.Image:
     """Decode an encoded picture to RGB, upright, on white, in sRGB; of an animation the first frame.
 
-    The content alone decides the format. Bytes, pixels and aspect are checked before anything is decoded; a
-    truncated file is refused. The result carries no metadata.
+    The content alone decides the format. Bytes, pixels and aspect are checked before anything is decoded. A file that
+    ends within that frame is refused; one whose later frames or pages are missing is not. The result carries no metadata.
 
     Raises PayloadTooLarge, UnsupportedMediaType, ImageUndecodable, ImageTooLarge; nothing else.
     """
+    with opened(content, limits) as image:
+        return as_shown(image, content)
+
+
+@contextmanager
+def opened(content: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> Iterator[Image.Image]:
+    """Check and load an encoded picture as Pillow sees it: in the file's own mode, with its metadata.
+
+    Raises what ``decode`` raises; whatever Pillow raises within the block comes out as one of those, too.
+    """
     limits.check_bytes(len(content))
     name = sniff(content)
-    with pillow_errors(name), _READERS[name](_Pieces(content, name), "") as image:
+    with pillow_errors(name), _READERS[name](Pieces(content, name), "") as image:
         limits.check_size(*image.size)
-        _check_run_length(image)
+        check_body(image, content)
         image.load()
-        if name == "PNG":
-            _correct_transparency(image, content[_PNG_DEPTH_AT])
-        return to_rgb(upright(image))
+        yield image
+
+
+def as_shown(image: Image.Image, content: bytes) -> Image.Image:
+    """Make RGB of a picture that was ``opened`` from ``content``: upright, on white, in sRGB."""
+    if image.format == "PNG":
+        _correct_transparency(image, content[_PNG_DEPTH_AT])
+    return to_rgb(upright(image))
 
 
 @contextmanager
@@ -117,36 +127,6 @@ def _hush_pillow() -> None:
     """
     if not any(action == "ignore" and module == _PILLOW for action, _, _, module, _ in warnings.filters):
         warnings.filterwarnings("ignore", module=_PILLOW.pattern)
-
-
-class _Pieces(BytesIO):
-    """An encoded picture that is read in a bounded number of pieces.
-
-    Pillow parses headers in Python, a marker or chunk at a time: 20 MiB of empty ones would hold the process for 5 s and
-    more. A picture is read in some thousand pieces.
-    """
-
-    def __init__(self, content: bytes, name: str) -> None:
-        super().__init__(content)
-        self._name = name
-        self._left = _MAX_READS
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        self._left -= 1
-        if self._left < 0:
-            raise ImageUndecodable(f"The picture begins like {self._name} but is cut into over {_MAX_READS} pieces.")
-        return super().read(size)
-
-
-def _check_run_length(image: Image.Image) -> None:
-    """Pillow unpacks run-length BMP in Python: bounded apart, or 50 megapixels would hold the process for 6 s."""
-    if image.format != "BMP" or image.info.get("compression") not in _RUN_LENGTH:
-        return
-    if image.width * image.height > _RUN_LENGTH_MAX:
-        raise ImageTooLarge(
-            f"A run-length compressed BMP may have at most {_RUN_LENGTH_MAX} pixels; "
-            f"got {image.width} x {image.height}."
-        )
 
 
 def _correct_transparency(image: Image.Image, depth: int) -> None:

@@ -1,11 +1,11 @@
-"""RGB pictures to the model's input: OpenCLIP's own resizing and cropping, bit for bit, without torch.
+"""From a picture to the model's input: OpenCLIP's own resizing and cropping, bit for bit, without torch.
 
-The reference is ``open_clip.transform.image_transform`` (3.3.0) for an RGB picture, up to its normalisation.
+The reference is ``open_clip.transform.image_transform`` (3.3.0), up to its normalisation.
 """
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 from crossmodal.errors import ValidationFailed
 from crossmodal.records import Preprocessing
@@ -20,8 +20,16 @@ def to_pixels(image: Image.Image, preprocessing: Preprocessing) -> NDArray[np.ui
     """
     if image.mode != "RGB":
         raise ValidationFailed(f"Pixels are made of an RGB picture, got mode {image.mode}: pass it through load first.")
+    return reference_pixels(image, preprocessing)
+
+
+def reference_pixels(image: Image.Image, preprocessing: Preprocessing) -> NDArray[np.uint8]:
+    """Do the same to a picture of any mode, in OpenCLIP's order: resized and cropped first, then made RGB by Pillow.
+
+    So palettes and single bits are not smoothed, samples of 16 bits are clipped, and what was transparent shows.
+    """
     fit = {"shortest": _shortest, "longest": _longest, "squash": _squash}[preprocessing.resize_mode]
-    return np.array(fit(image, preprocessing), dtype=np.uint8)
+    return np.array(fit(image, preprocessing).convert("RGB"), dtype=np.uint8)
 
 
 def _shortest(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
@@ -43,8 +51,17 @@ def _longest(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
     ratio = max(image.height / size, image.width / size)
     # At least 1: the reference rounds a side below half a pixel to 0 and fails.
     resized = _resize(image, max(1, round(image.width / ratio)), max(1, round(image.height / ratio)), preprocessing)
-    padded = Image.new("RGB", (size, size), (preprocessing.fill_color,) * 3)
-    padded.paste(resized, ((size - resized.width) // 2, (size - resized.height) // 2))
+    across, down = size - resized.width, size - resized.height
+    border = (across // 2, down // 2, (across + 1) // 2, (down + 1) // 2)
+    return _expand(resized, border, preprocessing.fill_color) if any(border) else resized
+
+
+def _expand(image: Image.Image, border: tuple[int, int, int, int], fill: int) -> Image.Image:
+    """Pad with ``fill`` in every channel, in a palette picture with its entry of that number, as torchvision does."""
+    channels = len(image.getbands())
+    padded = ImageOps.expand(image, border, fill if channels == 1 else (fill,) * channels)
+    if image.mode == "P":
+        padded.putpalette(image.getpalette() or b"")
     return padded
 
 

@@ -38,7 +38,7 @@ class Comparing:
         """Unit embeddings, float32 [n, dim], of n encoded pictures. The first bad one is raised, its place in ``loc``."""
         charge(items=len(contents))
         preprocessing = (await self._encoder.info()).preprocessing
-        reads = [self._pictures.read(content, preprocessing) for content in contents]
+        reads = [self._pictures.read(content, preprocessing, lane=lane) for content in contents]
         pixels: list[NDArray[np.uint8]] = []
         for place, outcome in enumerate(await asyncio.gather(*reads, return_exceptions=True)):
             if isinstance(outcome, ClientError):

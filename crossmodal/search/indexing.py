@@ -174,7 +174,9 @@ class Indexing:
 
         async def read(entry: _Candidate) -> None:
             try:
-                entry.picture = await self._pictures.read(entry.submission.content, preprocessing, thumbnail=True)
+                entry.picture = await self._pictures.read(
+                    entry.submission.content, preprocessing, thumbnail=True, lane=lane
+                )
             except ClientError as fault:
                 entry.fault = fault
 

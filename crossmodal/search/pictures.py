@@ -1,44 +1,34 @@
-"""Bytes of a client to a picture the model can take, on a bounded pool of threads outside the event loop."""
+"""Bytes of a client to a picture the model can take, on a bounded pool of processes outside the event loop."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
+from collections import deque
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crossmodal import imaging
-from crossmodal.errors import Overloaded, PayloadTooLarge, ValidationFailed
+from crossmodal.batching import BULK_TURN, Lane
+from crossmodal.errors import Overloaded
 from crossmodal.fetching.base import Fetcher
 from crossmodal.imaging import ImageLimits
+from crossmodal.imaging.decoder import Decoder
 from crossmodal.metering import charge
 from crossmodal.records import Preprocessing, hash_content
-from crossmodal.telemetry import stage
+from crossmodal.search.intake import FetchLimits, Intake
+from crossmodal.telemetry import count_lost_decoder, stage
 
-R = TypeVar("R")
-
-_FETCHED_AT_ONCE = 8
-"""Pictures of one request that are fetched from their URLs at a time."""
-
-
-@dataclass(frozen=True, slots=True)
-class FetchLimits:
-    """What the fetches of one request may take together: ``max_bytes``, and ``seconds`` from its first to its last.
-
-    Without them a few kilobytes of URLs would make the service hold a hundred pictures.
-    """
-
-    max_bytes: int = 20 * 2**20
-    seconds: float = 30.0
+_MEGA = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Picture:
     """A checked picture: its bytes as they came, their hash, and uint8 [size, size, 3] for the model.
 
-    ``thumbnail`` is empty unless it was asked for. ``megapixels`` are those of the decoded original, in millions.
+    ``thumbnail`` is empty unless it was asked for; ``megapixels`` is the width times the height of the encoded picture
+    in millions.
     """
 
     content: bytes
@@ -48,26 +38,74 @@ class Picture:
     megapixels: float = 0.0
 
 
+class _Turns:
+    """Idle decoders for those who wait for one: interactive work before bulk work, which gets every eighth turn at least."""
+
+    def __init__(self, decoders: Sequence[Decoder]) -> None:
+        self._idle = list(decoders)
+        self._waiting: dict[Lane, deque[asyncio.Future[Decoder]]] = {lane: deque() for lane in Lane}
+        self._interactive_run = 0
+
+    async def take(self, lane: Lane) -> Decoder:
+        """Wait for a decoder. The last one given back comes first: as many processes run as are needed at a time."""
+        if self._idle:
+            return self._idle.pop()
+        turn: asyncio.Future[Decoder] = asyncio.get_running_loop().create_future()
+        self._waiting[lane].append(turn)
+        try:
+            return await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self.give(turn.result())
+            raise
+
+    def give(self, decoder: Decoder) -> None:
+        """Hand a decoder to who is next."""
+        lanes = sorted(Lane, key=lambda lane: (lane is Lane.INTERACTIVE) == (self._interactive_run >= BULK_TURN))
+        for lane in lanes:
+            while self._waiting[lane]:
+                turn = self._waiting[lane].popleft()
+                if not turn.done():
+                    self._interactive_run = self._interactive_run + 1 if lane is Lane.INTERACTIVE else 0
+                    turn.set_result(decoder)
+                    return
+        self._idle.append(decoder)
+
+
 class PictureReader:
-    """Decodes pictures; at most ``max_queued`` are taken in at a time. Without a ``fetcher``, URLs are refused."""
+    """Decodes pictures in ``workers`` processes, one at a time in each; at most ``max_queued`` more wait.
+
+    A picture may take ``deadline`` seconds of CPU time and thrice that by the clock, from when it is begun. A process
+    that a picture hangs or kills fails that picture and is replaced. Processes are started when they are first needed.
+    Without a ``fetcher``, URLs are refused.
+    """
 
     def __init__(
         self,
         limits: ImageLimits,
         *,
-        threads: int,
+        workers: int,
         max_queued: int,
+        deadline: float = 10.0,
         fetcher: Fetcher | None = None,
-        fetch_limits: FetchLimits = FetchLimits(),
+        fetch_limits: FetchLimits = FetchLimits(),  # noqa: B008 -- it cannot be changed
     ) -> None:
         self.limits = limits
         self._fetcher = fetcher
         self._fetch_limits = fetch_limits
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
+        self._decoders = [Decoder(limits, deadline, count_lost_decoder) for _ in range(workers)]
+        self._turns = _Turns(self._decoders)
+        self._waiters = ThreadPoolExecutor(workers, thread_name_prefix="decode")
+        self._hashers = ThreadPoolExecutor(1, thread_name_prefix="hash")
         self._max_queued = max_queued
-        self._taken = 0
+        self._queued = 0
 
-    def intake(self) -> "Intake":
+    async def start(self) -> None:
+        """Start all processes now rather than with the first pictures. Raises ``ServerError`` if that cannot be."""
+        loop = asyncio.get_running_loop()
+        await asyncio.gather(*(loop.run_in_executor(self._waiters, decoder.start) for decoder in self._decoders))
+
+    def intake(self) -> Intake:
         """What reads the pictures in the strings of one request."""
         return Intake(self.limits, self._fetcher, self._fetch_limits)
 
@@ -75,94 +113,62 @@ class PictureReader:
         """The encoded picture of a request's only string; see ``Intake.bytes_of``."""
         return await self.intake().bytes_of(text)
 
-    async def read(self, content: bytes, preprocessing: Preprocessing, *, thumbnail: bool = False) -> Picture:
+    async def read(
+        self,
+        content: bytes,
+        preprocessing: Preprocessing,
+        *,
+        thumbnail: bool = False,
+        lane: Lane = Lane.INTERACTIVE,
+    ) -> Picture:
         """Decode and resize for the model, and make a thumbnail if asked to.
 
-        Raises ``Overloaded`` when too many wait already, and the client errors of ``crossmodal.imaging.decode``.
+        Raises ``Overloaded`` when too many wait already, and what ``Decoder.prepare`` raises. A picture nobody waits for
+        any more is not begun.
         """
-        picture = await self._in_pool(self._read, content, preprocessing, thumbnail)
+        with stage("decode"):
+            with self._queueing():
+                decoder = await self._turns.take(lane)
+            reading = asyncio.get_running_loop().run_in_executor(
+                self._waiters, self._read, decoder, content, preprocessing, thumbnail
+            )
+            # What was begun goes on when the client leaves, and its process is busy until it ends.
+            reading.add_done_callback(lambda _: self._turns.give(decoder))
+            picture = await asyncio.shield(reading)
         charge(megapixels=picture.megapixels)
         return picture
 
     async def hash(self, content: bytes) -> str:
         """The content hash, made off the event loop: 20 MiB take it 10 ms and more."""
-        return await self._in_pool(hash_content, content)
+        with self._queueing():
+            return await asyncio.get_running_loop().run_in_executor(self._hashers, hash_content, content)
 
-    async def _in_pool(self, function: Callable[..., R], *args: object) -> R:
-        if self._taken >= self._max_queued:
-            raise Overloaded(f"{self._taken} pictures wait to be decoded, which is the limit")
-        self._taken += 1
+    def close(self) -> None:
+        """End the processes; a picture that is being decoded is answered with ``Overloaded``."""
+        if self._fetcher is not None:
+            self._fetcher.close()
+        for decoder in self._decoders:
+            decoder.close()
+        self._waiters.shutdown(cancel_futures=True)
+        self._hashers.shutdown(cancel_futures=True)
+
+    @contextmanager
+    def _queueing(self) -> Iterator[None]:
+        if self._queued >= self._max_queued:
+            raise Overloaded(f"{self._queued} pictures wait to be decoded, which is the limit")
+        self._queued += 1
         try:
-            with stage("decode"):
-                return await asyncio.get_running_loop().run_in_executor(self._pool, function, *args)
+            yield
         finally:
-            self._taken -= 1
+            self._queued -= 1
 
-    def _read(self, content: bytes, preprocessing: Preprocessing, thumbnail: bool) -> Picture:  # noqa: FBT001
-        image = imaging.decode(content, self.limits)
+    @staticmethod
+    def _read(decoder: Decoder, content: bytes, preprocessing: Preprocessing, thumbnail: bool) -> Picture:  # noqa: FBT001
+        prepared = decoder.prepare(content, preprocessing, thumbnail=thumbnail)
         return Picture(
             content,
             hash_content(content),
-            imaging.to_pixels(image, preprocessing),
-            imaging.thumbnail(image) if thumbnail else b"",
-            megapixels=image.width * image.height / 1e6,
+            prepared.pixels,
+            prepared.thumbnail,
+            prepared.width * prepared.height / _MEGA,
         )
-
-    def close(self) -> None:
-        """Wait for what is being decoded and end the threads."""
-        if self._fetcher is not None:
-            self._fetcher.close()
-        self._pool.shutdown(cancel_futures=True)
-
-
-class Intake:
-    """The strings of one request that each hold or name a picture, and what they may take together."""
-
-    def __init__(self, limits: ImageLimits, fetcher: Fetcher | None, fetch_limits: FetchLimits) -> None:
-        self._limits = limits
-        self._fetcher = fetcher
-        self._fetch_limits = fetch_limits
-        self._slots = asyncio.Semaphore(_FETCHED_AT_ONCE)
-        self._deadline = asyncio.get_running_loop().time() + fetch_limits.seconds
-        self._fetched = 0
-
-    async def bytes_of(self, text: str) -> bytes:
-        """The encoded picture: out of a data URL or base64, or fetched from an http(s) URL.
-
-        What kind of picture it is, if it is one, is for decoding to find out; no server's word is taken for it.
-        Raises the client errors of ``picture_bytes`` and of ``Fetcher.fetch``; ``Overloaded``.
-        """
-        if self._fetcher is None or not imaging.is_web_url(text):
-            return imaging.picture_bytes(text, self._limits)
-        try:
-            async with asyncio.timeout_at(self._deadline), self._slots:
-                with stage("fetch"):
-                    content = await self._fetcher.fetch(text, self._spend)
-        except TimeoutError as error:
-            seconds = f"{self._fetch_limits.seconds:g} s"
-            raise ValidationFailed(
-                f"The pictures of one request did not all arrive from their URLs within {seconds}."
-            ) from error
-        if not content:
-            raise ValidationFailed("The server of the picture sent nothing.")
-        return content
-
-    def _spend(self, count: int) -> None:
-        self._fetched += count
-        if self._fetched > self._fetch_limits.max_bytes:
-            raise PayloadTooLarge(
-                f"The pictures at the URLs of one request have more than {self._fetch_limits.max_bytes} bytes together, "
-                "which is the limit; send fewer at a time."
-            )
-
-
-async def together(work: Iterable[Coroutine[Any, Any, R]]) -> list[R]:
-    """Do all of it side by side; when some fails, end the rest before raising."""
-    tasks = [asyncio.ensure_future(each) for each in work]
-    try:
-        return await asyncio.gather(*tasks)
-    except BaseException:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        raise

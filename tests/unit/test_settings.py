@@ -23,9 +23,13 @@ def test_the_environment_is_read_with_its_prefix(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("CROSSMODAL_KEYS_FILE", "/etc/keys.json")
     monkeypatch.setenv("CROSSMODAL_RATE", "2.5")
     monkeypatch.setenv("CROSSMODAL_BURST", "30")
+    monkeypatch.setenv("CROSSMODAL_PREPROCESSING", "reference")
+    monkeypatch.setenv("CROSSMODAL_DECODE_WORKERS", "3")
+    monkeypatch.setenv("CROSSMODAL_DECODE_TIMEOUT", "2.5")
     settings = load_settings()
     assert (settings.keys_file, settings.rate, settings.burst) == (Path("/etc/keys.json"), 2.5, 30.0)
     assert (settings.model, settings.encoder, settings.api_workers) == ("tiny", EncoderPlace.SERVICE, 4)
+    assert (settings.preprocessing, settings.decode_workers, settings.decode_timeout) == ("reference", 3, 2.5)
 
 
 @pytest.mark.parametrize(
@@ -34,6 +38,8 @@ def test_the_environment_is_read_with_its_prefix(monkeypatch: pytest.MonkeyPatch
         ("CROSSMODAL_MAX_BODY_BYTES", "many"),
         ("CROSSMODAL_ENCODER", "elsewhere"),
         ("CROSSMODAL_DEVICE", "tpu"),
+        ("CROSSMODAL_PREPROCESSING", "mine"),
+        ("CROSSMODAL_DECODE_TIMEOUT", "0"),
         ("CROSSMODAL_MODEL_THREADS", "0"),
         ("CROSSMODAL_RATE", "0"),
         ("CROSSMODAL_RATE", "inf"),

@@ -3,11 +3,19 @@ from pathlib import Path
 import pytest
 
 from crossmodal.encoder import BatchLimits, LocalEncoder
-from crossmodal.errors import ConfigurationError, FingerprintMismatch, StoreUnavailable, ValidationFailed
-from crossmodal.settings import Settings, UrlFetching
+from crossmodal.errors import (
+    ConfigurationError,
+    FingerprintMismatch,
+    ImageTooLarge,
+    ImageUndecodable,
+    StoreUnavailable,
+    ValidationFailed,
+)
+from crossmodal.settings import PreprocessingProfile, Settings, UrlFetching
 from crossmodal.store.exact import ExactStore
-from crossmodal.wiring import build_container, build_fetcher, build_store
+from crossmodal.wiring import build_container, build_fetcher, build_model, build_store
 from tests.fakes import ColourModel
+from tests.pictures import many_scans, png_bomb
 
 
 @pytest.mark.parametrize(
@@ -52,6 +60,25 @@ async def test_a_fetcher_keeps_to_the_settings(mode: UrlFetching, url: str, refu
     with pytest.raises(ValidationFailed, match=refusal):
         await fetcher.fetch(url, lambda _: None)
     fetcher.close()
+
+
+def test_the_profile_of_preprocessing_reaches_the_model() -> None:
+    model = build_model(Settings(model="tiny", device="cpu", preprocessing=PreprocessingProfile.REFERENCE))
+    assert model.info.preprocessing.profile == "reference"
+
+
+async def test_the_decoding_settings_reach_the_processes(tmp_path: Path) -> None:
+    settings = Settings(store="memory:", data=tmp_path, decode_workers=1, decode_timeout=0.25, max_image_pixels=10**8)
+    container = build_container(settings, LocalEncoder(ColourModel(), BatchLimits()))
+    await container.open()
+    try:
+        preprocessing = (await container.encoder.info()).preprocessing
+        with pytest.raises(ImageUndecodable, match=r"over 0\.25 s"):
+            await container.pictures.read(many_scans(90), preprocessing)
+        with pytest.raises(ImageTooLarge, match="at most 100000000 in all"):
+            await container.pictures.read(png_bomb(), preprocessing)
+    finally:
+        await container.close()
 
 
 async def test_a_collection_of_another_model_is_refused(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from crossmodal.encoder import Lane
 from crossmodal.errors import ClientError, ValidationFailed
 from crossmodal.records import Embeddings
 from crossmodal.search.comparing import similarity
-from crossmodal.search.pictures import together
+from crossmodal.search.intake import together
 from crossmodal.wiring import Container
 
 router = APIRouter(tags=["compare"])

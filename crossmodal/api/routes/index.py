@@ -25,7 +25,7 @@ from crossmodal.api.schemas import (
 )
 from crossmodal.errors import ClientError, ValidationFailed
 from crossmodal.search.indexing import Indexed, Status, Submission
-from crossmodal.search.pictures import Intake, together
+from crossmodal.search.intake import Intake, together
 from crossmodal.search.texts import is_encodable
 from crossmodal.store.metadata import check_metadata
 

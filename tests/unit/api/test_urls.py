@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from crossmodal.encoder import BatchLimits, LocalEncoder
-from crossmodal.search.pictures import FetchLimits
+from crossmodal.search.intake import FetchLimits
 from crossmodal.settings import Settings
 from crossmodal.wiring import Container, build_container
 from tests.fakes import ColourModel, FakeFetcher

@@ -6,6 +6,7 @@ from typing import Any
 from open_clip.tokenizer import SimpleTokenizer
 
 from crossmodal.clip.fingerprint import fingerprint, hash_weights
+from crossmodal.clip.loading import load_model
 from crossmodal.clip.preprocessing import preprocessing_of
 from crossmodal.clip.text import BpeTokenizer
 from tests.unit.clip.model_folders import DIM, PREPROCESSING, SMALL, with_text, with_vision
@@ -28,6 +29,7 @@ def test_everything_that_moves_embeddings_changes_it(small_tokenizer: SimpleToke
         {"preprocessing": replace(preparing, interpolation="bilinear")},
         {"preprocessing": replace(preparing, resize_mode="squash")},
         {"preprocessing": replace(preparing, mean=(0.5, 0.5, 0.5))},
+        {"preprocessing": replace(preparing, profile="reference")},
         {"tokenizer": BpeTokenizer(SimpleTokenizer(context_length=small_tokenizer.context_length))},
     ]
     prints = {fingerprint(**{**base, **change}) for change in changes}
@@ -51,3 +53,12 @@ def test_the_digest_of_a_file(tmp_path: Path) -> None:
     content = b"weights" * 100_000
     (tmp_path / "file").write_bytes(content)
     assert hash_weights(tmp_path / "file") == hashlib.sha256(content).hexdigest()
+
+
+def test_the_bundled_model_keeps_the_fingerprint_that_collections_were_made_with() -> None:
+    standard = load_model("tiny", device="cpu", precision="fp32").info
+    assert standard.fingerprint.startswith("2f73fd73")
+    assert standard.preprocessing.profile == "standard"
+    reference = load_model("tiny", device="cpu", precision="fp32", profile="reference").info
+    assert reference.fingerprint != standard.fingerprint
+    assert reference.preprocessing == replace(standard.preprocessing, profile="reference")

@@ -1,5 +1,8 @@
 """Every mode and every way to be transparent, as the colours a viewer would show."""
 
+import struct
+from io import BytesIO
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -99,6 +102,38 @@ def test_palette_with_alpha_channel() -> None:
     image.putpixel((0, 0), (1, 255))
     image.putpixel((1, 0), (1, 0))
     assert [pixel(load(image), x, 0) for x in range(2)] == [(200, 100, 0), WHITE]
+
+
+def test_palette_with_alpha_in_a_file() -> None:
+    colours = struct.pack("<768H", *([0, 200 * 257] + [0] * 254 + [0, 100 * 257] + [0] * 254 + [0] * 256))
+    entries = [
+        (256, 3, 1, 3), (257, 3, 1, 1), (258, 3, 2, 8 | 8 << 16), (259, 3, 1, 1), (262, 3, 1, 3), (273, 4, 1, 8),
+        (277, 3, 1, 2), (278, 3, 1, 1), (279, 4, 1, 6), (320, 3, 768, 14), (338, 3, 1, 2),
+    ]  # fmt: skip
+    directory = struct.pack("<H", len(entries)) + b"".join(struct.pack("<HHII", *entry) for entry in entries) + bytes(4)
+    content = b"II*\0" + struct.pack("<I", 14 + len(colours)) + bytes([1, 255, 1, 0, 1, 102]) + colours + directory
+    with Image.open(BytesIO(content)) as check:
+        assert check.mode == "PA"
+    assert row(content) == [(200, 100, 0), WHITE, (233, 193, 153)]
+
+
+@pytest.mark.parametrize(("depth", "indices"), [(1, b"\x40"), (2, b"\x10"), (4, b"\x01"), (8, b"\0\1")])
+def test_transparent_palette_entries_at_every_depth(depth: int, indices: bytes) -> None:
+    chunks = ((b"PLTE", bytes([255, 0, 0, 0, 0, 255])), (b"tRNS", bytes([255, 102])))
+    assert row(png(2, 1, depth, 3, b"\0" + indices, before=chunks)) == [RED, (153, 153, 255)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "samples", "expected"),
+    [
+        (2, "ffff80000000 00ff01000000", [(255, 128, 0), (0, 1, 0)]),
+        (4, "8000ffff 80000000", [(128, 128, 128), WHITE]),
+        (6, "ffff80000000ffff ffff800000000000", [(255, 128, 0), WHITE]),
+    ],
+    ids=["RGB", "grey with alpha", "RGB with alpha"],
+)
+def test_png_with_16_bits_a_channel(kind: int, samples: str, expected: list[tuple[int, ...]]) -> None:
+    assert row(png(2, 1, 16, kind, b"\0" + bytes.fromhex(samples))) == expected
 
 
 def test_palette_with_one_transparent_entry() -> None:

@@ -19,6 +19,7 @@ from tests.pictures import (
     YELLOW,
     corners,
     encoded,
+    many_scans,
     photograph,
     pixel,
     png,
@@ -109,13 +110,48 @@ def test_the_content_decides_the_format() -> None:
     assert corners(decode(encoded(quadrants(), "BMP"))) == corners(decode(encoded(quadrants(), "PNG")))
 
 
-@pytest.mark.parametrize("name", FORMATS)
-@pytest.mark.parametrize("kept", [0.98, 0.7, 0.3])
-def test_truncated_pictures_are_refused(name: str, kept: float) -> None:
-    options = {"compression": "tiff_lzw"} if name == "TIFF" else {}
-    content = encoded(photograph(64, 64), name, **options)
-    with pytest.raises(ImageUndecodable, match=f"begins like {name}"):
-        decode(content[: int(len(content) * kept)])
+WHOLE = {
+    "JPEG": encoded(photograph(96, 64), "JPEG"),
+    "progressive JPEG": encoded(photograph(96, 64), "JPEG", progressive=True),
+    "PNG": encoded(photograph(96, 64), "PNG"),
+    "WEBP": encoded(photograph(96, 64), "WEBP"),
+    "lossless WEBP": encoded(photograph(96, 64), "WEBP", lossless=True),
+    "animated WEBP": encoded(photograph(96, 64), "WEBP", save_all=True, append_images=[photograph(96, 64, 1)]),
+    "GIF": encoded(photograph(96, 64).quantize(64), "GIF"),
+    "BMP": encoded(photograph(96, 64), "BMP"),
+    "TIFF": encoded(photograph(96, 64), "TIFF"),
+    **{
+        f"{packing} TIFF": encoded(photograph(96, 64), "TIFF", compression=packing)
+        for packing in ("tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg")
+    },
+    "AVIF": encoded(photograph(96, 64), "AVIF"),
+    "animated AVIF": encoded(photograph(96, 64), "AVIF", save_all=True, append_images=[photograph(96, 64, 1)]),
+}
+
+
+@pytest.mark.parametrize("name", list(WHOLE))
+@pytest.mark.parametrize("lost", ["half", "a tenth", "a hundredth", "16 bytes", "a byte"])
+def test_truncated_pictures_are_refused(name: str, lost: str) -> None:
+    content = WHOLE[name]
+    kept = {
+        "half": len(content) // 2,
+        "a tenth": len(content) * 9 // 10,
+        "a hundredth": len(content) * 99 // 100,
+        "16 bytes": len(content) - 16,
+        "a byte": len(content) - 1,
+    }[lost]
+    assert decode(content).size == (96, 64)
+    if name == "GIF" and lost == "a byte":  # the last byte says only that no other frame follows
+        assert decode(content[:kept]).tobytes() == decode(content).tobytes()
+        return
+    with pytest.raises(ImageUndecodable, match=f"begins like {name.rpartition(' ')[2]}"):
+        decode(content[:kept])
+
+
+@pytest.mark.parametrize("name", ["GIF", "TIFF"])
+def test_missing_frames_after_the_first_do_not_matter(name: str) -> None:
+    content = encoded(photograph(96, 64), name, save_all=True, append_images=[photograph(96, 64, 1)])
+    assert decode(content[: len(content) * 3 // 4]).tobytes() == decode(content).tobytes()
 
 
 def test_what_is_wrong_with_a_truncated_picture_is_said() -> None:
@@ -245,6 +281,17 @@ def test_large_run_length_bmp_is_refused_for_its_slow_decoder() -> None:
     row = b"\xff\x05" * 7 + b"\xd7\x05" + b"\0\0"  # 7 runs of 255, one of 215, the end of the line
     assert decode(run_length_bmp(2_000, 2_000, row * 2_000)).size == (2_000, 2_000)
     assert decode(encoded(solid(BLACK, (2_001, 2_000)), "BMP")).size == (2_001, 2_000)
+
+
+def test_a_jpeg_of_many_scans_is_refused_for_its_slow_decoder() -> None:
+    assert decode(many_scans(90, 16)).size == (16, 16)
+    with pytest.raises(ImageUndecodable, match="over 100 scans"):
+        decode(many_scans(101, 16))
+    ordinary = encoded(photograph(64, 64), "JPEG", progressive=True)
+    scan = b"\xff\xda\0\x08\1\1\0\0\x3f\0"
+    assert decode(ordinary + scan * 200).size == (64, 64)  # after its end: a film or a picture that a camera hung on
+    thumbnail = b"\xff\xe1" + struct.pack(">H", 2 + len(scan) * 200) + scan * 200
+    assert decode(ordinary[:2] + thumbnail + ordinary[2:]).size == (64, 64)
 
 
 @pytest.mark.parametrize("name", ["JPEG", "PNG", "GIF", "BMP"])

@@ -1,0 +1,214 @@
+"""A process that decodes pictures, seen from the service: asked, timed, killed, replaced.
+
+Decoders are C libraries fed by strangers: a fault in one must cost a picture, not the service, and a thread that hangs
+in one could never be ended. The process is started afresh with `exec`, never forked, since the service has threads; it
+inherits no secrets: neither the environment nor open files. docs/adr/0007-decoding-isolation.md has the measurements.
+"""
+
+import fcntl
+import os
+import select
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import structlog
+
+from crossmodal.errors import ImageUndecodable, Overloaded, ServerError
+from crossmodal.imaging import wire, worker
+from crossmodal.imaging.limits import ImageLimits
+from crossmodal.imaging.prepare import Prepared
+from crossmodal.records import Preprocessing, hash_content
+
+DEADLINE, CRASH, FAULT = "deadline", "crash", "fault"
+"""Why a process was lost: the picture took too long; it died of a picture; the fault was the program's."""
+
+_START_SECONDS = 60.0
+_GRACE_SECONDS = 2.0
+_PIPE_BYTES = 2**20
+_KEPT_BYTES = 2**26
+_STOPPING = "the service is stopping"
+_NO_START = "No process to decode pictures can be started."
+_ROOT = Path(__file__).resolve().parents[2]
+
+_log = structlog.get_logger(__name__)
+
+
+class Decoder:
+    """One decoding process, started when it is first needed and whenever it was lost.
+
+    Its methods block and are called from one thread at a time, ``close`` from any. ``seconds`` of CPU time a
+    picture may take, and thrice that by the clock; ``on_lost`` is told why a process was lost.
+    """
+
+    def __init__(
+        self, limits: ImageLimits, seconds: float, on_lost: Callable[[str], None] = lambda _reason: None
+    ) -> None:
+        self._limits = limits
+        self._seconds = seconds
+        self._on_lost = on_lost
+        self._process: subprocess.Popen[bytes] | None = None
+        self._closed = False
+        self._lock = threading.Lock()  # who holds it may use the pipes
+
+    @property
+    def pid(self) -> int | None:
+        """The process's id, None while there is none."""
+        return self._process.pid if self._process else None
+
+    def start(self) -> None:
+        """Start the process if there is none and wait until it is ready: 0.2 to 0.5 s. Raises ServerError."""
+        with self._lock:
+            self._running()
+
+    def prepare(self, content: bytes, preprocessing: Preprocessing, *, thumbnail: bool = False) -> Prepared:
+        """Do what ``crossmodal.imaging.prepare`` does, in the process.
+
+        Raises what that raises; ImageUndecodable for a picture that takes too long or kills the process; ServerError
+        when the process cannot be started or fails by itself.
+        """
+        with self._lock:
+            process = self._running()
+            until = time.monotonic() + worker.clock_seconds(self._seconds) + _GRACE_SECONDS
+            try:
+                _send(process, wire.pack_order(content, preprocessing, thumbnail=thumbnail), until)
+                _send(process, content, until)
+                head = bytes(_receive(process, wire.ANSWER.size, until))
+                return wire.unpack_answer(head, preprocessing.size, lambda count: _receive(process, count, until))
+            except (EOFError, OSError) as error:  # TimeoutError and BrokenPipeError are OSErrors
+                raise self._lost(process, content, timed_out=isinstance(error, TimeoutError)) from error
+            except wire.BadAnswer as error:
+                _end(process)
+                self._on_lost(FAULT)
+                _log.error("decoder failed", trace=str(error))
+                raise ServerError("The picture could not be decoded by a fault of this service.") from error
+
+    def close(self) -> None:
+        """End the process, whatever it does, and start no other."""
+        self._closed = True
+        if self._process is not None:
+            self._process.kill()  # whoever waits for its answer now sees its end, and lets go of the lock
+        with self._lock:
+            if self._process is not None:
+                _end(self._process)
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._closed:
+            raise Overloaded(_STOPPING)
+        if self._process is not None:
+            if self._process.poll() is None:
+                return self._process
+            _end(self._process)
+            self._process = None
+        try:
+            process = self._spawn()
+        except OSError as error:
+            raise ServerError(_NO_START) from error
+        self._process = process  # now, so that close ends it while it is starting
+        try:
+            _receive(process, len(wire.READY), time.monotonic() + _START_SECONDS)
+        except (EOFError, OSError) as error:
+            _end(process)
+            raise ServerError(_NO_START) from error
+        return process
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        environment = {
+            "PYTHONPATH": os.pathsep.join([str(_ROOT), *filter(None, sys.path)]),
+            "OPENBLAS_NUM_THREADS": "1",
+            # Keep the memory of an ordinary picture for the next: giving it back and faulting it in costs half as much
+            # as decoding (glibc; elsewhere without effect).
+            "MALLOC_MMAP_THRESHOLD_": str(_KEPT_BYTES // 2),
+            "MALLOC_TRIM_THRESHOLD_": str(_KEPT_BYTES),
+        }
+        library_path = os.environ.get("LD_LIBRARY_PATH")
+        if library_path:
+            environment["LD_LIBRARY_PATH"] = library_path
+        command = [sys.executable, "-P", "-m", worker.__name__, worker.configuration(self._limits, self._seconds)]
+        process = subprocess.Popen(  # noqa: S603 - our own module, with numbers as its argument
+            command, bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, close_fds=True
+        )
+        for end in _ends(process):
+            os.set_blocking(end, False)
+            with suppress(OSError):  # more than this user may have: slower, not wrong
+                fcntl.fcntl(end, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+        return process
+
+    def _lost(
+        self, process: subprocess.Popen[bytes], content: bytes, *, timed_out: bool
+    ) -> ImageUndecodable | Overloaded:
+        """End what is left of the process and say what the picture did to it."""
+        status = None if timed_out else _status(process)
+        _end(process)
+        if self._closed:
+            return Overloaded(_STOPPING)
+        too_long = timed_out or (status is not None and -status in worker.OVERDUE)
+        reason = DEADLINE if too_long else CRASH
+        self._on_lost(reason)
+        _log.warning("decoder lost", reason=reason, status=status, sha256=hash_content(content), bytes=len(content))
+        if too_long:
+            return ImageUndecodable(f"The picture takes too long to decode: over {self._seconds:g} s.")
+        return ImageUndecodable("The picture cannot be decoded: it breaks the decoder.")
+
+
+def _ends(process: subprocess.Popen[bytes]) -> tuple[int, int]:
+    """Our ends of its input and its output."""
+    if process.stdin is None or process.stdout is None:
+        raise OSError("the process has no pipes")
+    return process.stdin.fileno(), process.stdout.fileno()
+
+
+def _status(process: subprocess.Popen[bytes]) -> int | None:
+    """Its exit status, a negative signal, or None if it still runs though its pipe is closed."""
+    try:
+        return process.wait(_GRACE_SECONDS)
+    except subprocess.TimeoutExpired:
+        return None
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
+    for stream in (process.stdin, process.stdout):
+        if stream is not None:
+            stream.close()
+
+
+def _send(process: subprocess.Popen[bytes], content: bytes, until: float) -> None:
+    """Write everything. Raises TimeoutError, BrokenPipeError."""
+    descriptor, _ = _ends(process)
+    view = memoryview(content)
+    while view:
+        try:
+            view = view[os.write(descriptor, view) :]
+        except BlockingIOError:
+            _wait(descriptor, select.POLLOUT, until)
+
+
+def _receive(process: subprocess.Popen[bytes], count: int, until: float) -> bytearray:
+    """Read ``count`` bytes. Raises TimeoutError, EOFError."""
+    _, descriptor = _ends(process)
+    content = bytearray(count)
+    view, at = memoryview(content), 0
+    while at < count:
+        try:
+            read = os.readv(descriptor, [view[at:]])
+        except BlockingIOError:
+            _wait(descriptor, select.POLLIN, until)
+            continue
+        if not read:
+            raise EOFError
+        at += read
+    return content
+
+
+def _wait(descriptor: int, event: int, until: float) -> None:
+    """Wait until the pipe can be used or is closed. Raises TimeoutError."""
+    poll = select.poll()
+    poll.register(descriptor, event)
+    if not poll.poll(max(0.0, until - time.monotonic()) * 1000):
+        raise TimeoutError

@@ -1,0 +1,86 @@
+"""The bytes between the service and a decoding process: lengths in front, nothing that could run when it is read.
+
+The answer comes from a process that handled a stranger's bytes, so it is not trusted: its lengths are checked, and its
+errors are taken from a list.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from struct import Struct
+
+import numpy as np
+
+from crossmodal.errors import ClientError, ImageTooLarge, ImageUndecodable, PayloadTooLarge, UnsupportedMediaType
+from crossmodal.imaging.prepare import Prepared
+from crossmodal.records import Preprocessing
+
+READY = b"\1"
+"""What a decoding process says first."""
+
+ORDER = Struct("<II?")
+"""Bytes of the preprocessing in JSON, bytes of the encoded picture, whether a thumbnail is wanted."""
+
+ANSWER = Struct("<BIIII")
+"""Outcome, width, height, bytes of the first part, bytes of the second part."""
+
+_PREPARED, _REFUSED, _BROKEN = range(3)
+_MAX_THUMBNAIL = 2**20
+_MAX_TEXT = 10_000
+_ERRORS = {kind.__name__: kind for kind in (PayloadTooLarge, UnsupportedMediaType, ImageUndecodable, ImageTooLarge)}
+
+
+class BadAnswer(Exception):
+    """A decoding process failed by itself or did not keep to the form; says why."""
+
+
+def pack_order(content: bytes, preprocessing: Preprocessing, *, thumbnail: bool) -> bytes:
+    """What goes before the encoded picture."""
+    wanted = json.dumps(asdict(preprocessing)).encode()
+    return ORDER.pack(len(wanted), len(content), thumbnail) + wanted
+
+
+def unpack_preprocessing(wanted: bytes) -> Preprocessing:
+    """The opposite of what ``pack_order`` does to the preprocessing."""
+    return Preprocessing(**json.loads(wanted))
+
+
+def pack_prepared(prepared: Prepared) -> tuple[bytes, bytes, bytes]:
+    """The answer's head and its parts: pixels and thumbnail."""
+    pixels = prepared.pixels.tobytes()
+    head = ANSWER.pack(_PREPARED, prepared.width, prepared.height, len(pixels), len(prepared.thumbnail))
+    return head, pixels, prepared.thumbnail
+
+
+def pack_refused(error: ClientError) -> tuple[bytes, bytes, bytes]:
+    """The answer to a picture that is at fault: the error's name and its sentence."""
+    return _pack_texts(_REFUSED, type(error).__name__, error.detail)
+
+
+def pack_broken(trace: str) -> tuple[bytes, bytes, bytes]:
+    """The answer when the fault is the program's."""
+    return _pack_texts(_BROKEN, "", trace[-_MAX_TEXT // 4 :])
+
+
+def _pack_texts(outcome: int, first: str, second: str) -> tuple[bytes, bytes, bytes]:
+    name, text = first.encode(), second.encode()
+    return ANSWER.pack(outcome, 0, 0, len(name), len(text)), name, text
+
+
+def unpack_answer(head: bytes, size: int, receive: Callable[[int], bytearray]) -> Prepared:
+    """Read the parts that ``head`` announces with ``receive`` and make of them what the process meant.
+
+    ``size`` is the side of the pixels asked for. Raises the error of a picture at fault, BadAnswer.
+    """
+    outcome, width, height, first, second = ANSWER.unpack(head)
+    if outcome == _PREPARED:
+        if first != size * size * 3 or second > _MAX_THUMBNAIL:
+            raise BadAnswer(f"{first} bytes of pixels and {second} of a thumbnail")
+        pixels = np.frombuffer(receive(first), dtype=np.uint8).reshape(size, size, 3)
+        return Prepared(width, height, pixels, bytes(receive(second)))
+    if first + second > _MAX_TEXT:
+        raise BadAnswer(f"{first + second} bytes of text")
+    name, text = (receive(count).decode(errors="replace") for count in (first, second))
+    if outcome == _REFUSED and name in _ERRORS:
+        raise _ERRORS[name](text)
+    raise BadAnswer(text or "no reason given")
