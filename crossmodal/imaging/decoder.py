@@ -125,6 +125,7 @@ class Decoder:
             "MALLOC_MMAP_THRESHOLD_": str(_KEPT_BYTES // 2),
             "MALLOC_TRIM_THRESHOLD_": str(_KEPT_BYTES),
         }
+        # Where Python itself is only found through it; nothing else of the environment is handed on.
         library_path = os.environ.get("LD_LIBRARY_PATH")
         if library_path:
             environment["LD_LIBRARY_PATH"] = library_path
