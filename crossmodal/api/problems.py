@@ -30,6 +30,9 @@ MEDIA_TYPE = "application/problem+json"
 _MAX_FAULTS = 20
 """So many of a body's faults are listed; a body can hold thousands."""
 
+_IN_JSON = dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), "Input should be an object")
+"""What pydantic says of values that are Python's by then, in the words of what the client sent."""
+
 log = structlog.get_logger()
 
 
@@ -83,7 +86,12 @@ def at(*loc: str | int) -> Iterator[None]:
 
 def faults_of(errors: Sequence[Mapping[str, Any]], prefix: Sequence[str | int] = ()) -> list[dict[str, Any]]:
     """Entries of `errors` from pydantic's; what the client sent is not repeated."""
-    return [{"loc": [*prefix, *error["loc"]], "msg": error["msg"]} for error in errors[:_MAX_FAULTS]]
+    return [{"loc": [*prefix, *error["loc"]], "msg": message_of(error)} for error in errors[:_MAX_FAULTS]]
+
+
+def message_of(error: Mapping[str, Any]) -> str:
+    """What is said of one of pydantic's errors."""
+    return _IN_JSON.get(error["type"], str(error["msg"]))
 
 
 def validation_problem(error: ValidationError, prefix: Sequence[str | int] = ()) -> ProblemResponse:
@@ -97,7 +105,7 @@ def validation_problem(error: ValidationError, prefix: Sequence[str | int] = ())
 def _summary(errors: Sequence[Any]) -> ValidationFailed:
     place = ".".join(str(part) for part in errors[0]["loc"]) or "body"
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-    return ValidationFailed(f"{place}: {errors[0]['msg']}{more}")
+    return ValidationFailed(f"{place}: {message_of(errors[0])}{more}")
 
 
 def _retry_after(error: CrossModalError) -> dict[str, str]:

@@ -29,8 +29,10 @@ class Common(Body):
     n_results: int = Field(default=5, ge=1, le=MAX_RESULTS)
     offset: int = Field(default=0, ge=0, le=MAX_OFFSET)
     filter: dict[str, Any] | None = Field(default=None, description="conditions on metadata")
-    min_relevance: float = Field(default=0.0, ge=0.0, le=1.0)
-    diversity: float = Field(default=0.0, ge=0.0, le=1.0, description="0: by score alone; towards 1: unlike each other")
+    min_relevance: float = Field(default=0.0, ge=0.0, le=1.0, allow_inf_nan=False)
+    diversity: float = Field(
+        default=0.0, ge=0.0, le=1.0, allow_inf_nan=False, description="0: by score alone; towards 1: unlike each other"
+    )
 
     def window(self) -> Window:
         """The same for the use cases. Raises ``ValidationFailed`` for a filter that is not one."""

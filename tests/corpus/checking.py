@@ -35,11 +35,9 @@ def faults(case: Case, answer: Answer) -> list[str]:
         found.append("no X-Request-ID header")
     if answer.status in RETRY and not (answer.headers.get("Retry-After") or "").isdecimal():
         found.append("no Retry-After header in whole seconds")
-    if answer.status >= _FIRST_ERROR and not (case.route.startswith("HEAD ") and not answer.body):
-        found += _problem_faults(case, answer)
-    elif case.code != GOOD:
-        found.append(f"a success where the code {case.code} is due")
-    return found
+    if answer.status < _FIRST_ERROR:
+        return found if case.code == GOOD else [*found, f"a success where the code {case.code} is due"]
+    return found + (_head_faults(answer) if case.route.startswith("HEAD ") else _problem_faults(case, answer))
 
 
 def _leaks(answer: Answer) -> list[str]:
@@ -47,6 +45,12 @@ def _leaks(answer: Answer) -> list[str]:
     if (answer.headers.get("Content-Type") or "").startswith(("application/", "text/plain", "text/html")):
         said += "\n" + answer.body.decode("utf-8", "replace").replace("urn:crossmodal:problem:", "")
     return [f"tells of the inside: {match[0]!r}" for match in _LEAKS.finditer(said)]
+
+
+def _head_faults(answer: Answer) -> list[str]:
+    kind = answer.headers.get("Content-Type")
+    found = [] if kind == PROBLEM else [f"content type {kind!r}, not {PROBLEM!r}"]
+    return [*found, "a body in answer to HEAD"] if answer.body else found
 
 
 def _problem_faults(case: Case, answer: Answer) -> list[str]:

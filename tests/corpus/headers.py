@@ -95,7 +95,6 @@ def _lines(given: Collector) -> None:
         "no-http": b"hello\r\n\r\n",
         "nul-bytes": bytes(100),
         "tls-hello": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(100),
-        "no-version": b"GET /stats\r\nHost: x\r\n\r\n",
         "bad-version": b"GET /stats HTTP/9.9\r\nHost: x\r\n\r\n",
         "http-2-preface": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         "no-target": b"GET  HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -126,6 +125,7 @@ def _odd_but_good(given: Collector) -> None:
     kind = [("Content-Type", "APPLICATION/JSON ; charset=utf-8")]
     given.add("type-upper-case", route, request("POST", SEARCH, BODY, headers=kind), 200)
     given.add("identity-encoding", route, request("POST", SEARCH, BODY, headers=[TYPE, ("Content-Encoding", "identity")]), 200)
+    given.add("http-0.9", "GET /stats", b"GET /stats\r\nHost: x\r\n\r\n", 200)
     given.add("http-1.0", "GET /stats", b"GET /stats HTTP/1.0\r\n\r\n", 200)
     given.add("upgrade-h2c", "GET /stats", request("GET", "/stats", headers=[("Upgrade", "h2c")]), 200)
     given.add("host-odd", "GET /stats", request("GET", "/stats", headers=[("Host", "evil.example:1")]), 200)

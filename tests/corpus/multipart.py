@@ -50,7 +50,7 @@ def _framing(given: Collector) -> None:
         ("1001-files", form_body([part("files", b"x", "x")] * 1001), FORM),
         ("1001-fields", form_body([part("text", "x")] * 1001), FORM),
         ("field-over-1-mib", form_body([part("file", good(), "x"), part("n_results", "1" * 1_100_000)]), FORM),
-        ("field-name-not-utf-8", form_body([part("file", good(), "x"), part("n\xff", "1")]), FORM),
+        ("preamble", b"hello\r\n" + whole, FORM),
     ]:
         given.add(f"form-{name}", route, _raw(SEARCH, body, kind), 400, BROKEN, sampled=name == "cut-in-file")
     latin = form_body([part("file", good(), "x"), part("text", "stra\xdfe".encode("latin-1"))])
@@ -58,10 +58,12 @@ def _framing(given: Collector) -> None:
     for charset in ("latin-1", "utf-16", "utf-7", "no-such-charset", "undefined", "idna", "hex", "\xff"):
         text = form_body([part("file", good(), "x"), part("text", "a cat")])
         kind = f"{FORM}; charset={charset}".encode("latin-1")
-        given.add(f"charset-{charset!a}".replace("'", ""), "POST /similarity", _raw("/similarity", text, kind), 400, BROKEN)
+        given.add(f"charset-{charset!a}".replace("'", ""), "POST /similarity", _raw("/similarity", text, kind), 415, "unsupported_media_type")
     fine = form_body([part("file", good(), "x"), part("text", "eine Straße")])
     given.add("charset-utf-8", "POST /similarity", _raw("/similarity", fine, f"{FORM}; charset=UTF-8"), 200)
-    given.add("preamble-and-epilogue", route, _raw(SEARCH, b"hello\r\n" + whole + b"\r\ngood bye"), 200)
+    given.add("epilogue", route, _raw(SEARCH, whole + b"\r\ngood bye"), 200)
+    latin_name = form_body([part("file", good(), "stra\xdfe.png")])
+    given.add("filename-not-utf-8", route, _raw(SEARCH, latin_name), 200)
 
 
 def _fields(given: Collector) -> None:
@@ -75,6 +77,8 @@ def _fields(given: Collector) -> None:
         "file-and-plain-field": [file, part("file", "x")],
         "field-twice": [file, part("n_results", "3"), part("n_results", "4")],
         "unknown-field": [file, part("n_result", "3")],
+        "unknown-file": [file, part("mask", good(), "mask.png")],
+        "field-name-not-utf-8": [file, part("n\xff", "1")],
         "number-as-word": [file, part("n_results", "three")],
         "number-fraction": [file, part("n_results", "1.5")],
         "number-empty": [file, part("n_results", "")],

@@ -29,7 +29,7 @@ def cases() -> list[Case]:
         "page-nul": "/ui/index.html%00.js",
         "page-long-name": "/ui/" + "x" * 5000,
         "page-newline": "/ui/%0d%0aSet-Cookie:x",
-        "images-parent": "/images/../../service.py",
+        "images-parent": "/images/../../x",
         "images-nul": "/images/%00/thumbnail",
         "items-nul": "/items/%00",
         "double-slash": "//stats",
@@ -55,7 +55,7 @@ def cases() -> list[Case]:
         name = f"{method.lower()}{target.rstrip('/').replace('/', '-')}"
         given.add(name, f"{method} {target}", request(method, target), 405, "method_not_allowed", sampled=target == "/stats")
     given.add("connect", "CONNECT", b"CONNECT 127.0.0.1:1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 400, "malformed_body")
-    given.add("asterisk", "OPTIONS *", request("OPTIONS", "*"), 400, "malformed_body")
+    given.add("asterisk", "OPTIONS *", request("OPTIONS", "*"), 404, "not_found")
     given.add("head-unknown", "HEAD /items/image/nobody", request("HEAD", "/items/image/nobody"), 404, "not_found")
     for name, target in {
         "stats": "/stats",

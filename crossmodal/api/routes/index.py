@@ -13,7 +13,7 @@ from crossmodal.api.bodies import JSON, MULTIPART, content_type, json_field, rea
 from crossmodal.api.context import Rooms
 from crossmodal.api.encoding import Json
 from crossmodal.api.openapi import takes
-from crossmodal.api.problems import ProblemResponse
+from crossmodal.api.problems import ProblemResponse, message_of
 from crossmodal.api.schemas import (
     MAX_IMAGES,
     ImagesToIndex,
@@ -129,7 +129,7 @@ def _item(item: Any, model: type[M]) -> M:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         place = ".".join(str(part) for part in first["loc"]) or "item"
-        raise ValidationFailed(f"{place}: {first['msg']}") from None
+        raise ValidationFailed(f"{place}: {message_of(first)}") from None
 
 
 def _id_of(item: Any) -> str | None:

@@ -24,6 +24,7 @@ _A_YEAR = 31_536_000
 _AN_HOUR = 3_600
 
 
+@router.head("/items/{modality}", include_in_schema=False)
 @router.get("/items/{modality}", responses={200: {"model": PageAnswer}})
 async def list_items(
     modality: str,
@@ -38,6 +39,7 @@ async def list_items(
     return Json({"items": [render_item(item) for item in page.items], "next_cursor": page.next_cursor})
 
 
+@router.head("/items/{modality}/{item_id:path}", include_in_schema=False)
 @router.get("/items/{modality}/{item_id:path}", responses={200: {"model": ItemAnswer}})
 async def get_item(modality: str, item_id: str, rooms: Rooms) -> Json:
     """One item."""
@@ -72,6 +74,7 @@ async def get_image(item_id: str, request: Request, rooms: Rooms) -> Response:
     return _picture(request, content, media_type(content), item, "o")
 
 
+@router.head("/stats", include_in_schema=False)
 @router.get("/stats", responses={200: {"model": StatsAnswer}})
 async def stats(rooms: Rooms) -> Json:
     """Counts and the state of the parts."""
