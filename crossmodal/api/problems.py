@@ -127,7 +127,7 @@ def from_status(status: int, detail: str) -> CrossModalError:
     return error
 
 
-async def _on_error(_: Request, error: Exception) -> Response:
+async def _on_error(request: Request, error: Exception) -> Response:
     if isinstance(error, CrossModalError):
         if isinstance(error, ServerError):
             log.warning("request failed", code=error.code, detail=error.detail, cause=repr(error.__cause__))
@@ -138,8 +138,18 @@ async def _on_error(_: Request, error: Exception) -> Response:
     if isinstance(error, ValidationError):
         return validation_problem(error)
     if isinstance(error, HTTPException):
-        return ProblemResponse(from_status(error.status_code, str(error.detail)), headers=error.headers)
+        headers = dict(error.headers or {})
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            headers["Allow"] = _allowed(request) or headers.get("Allow", "GET, HEAD")
+        return ProblemResponse(from_status(error.status_code, str(error.detail)), headers=headers)
     raise error
+
+
+def _allowed(request: Request) -> str:
+    """The methods that the API has for this path; the framework knows those of one route alone."""
+    path = request.scope["path"]
+    routes = [route for route in request.app.state.api_routes if route.path_regex.match(path)]
+    return ", ".join(sorted({method for route in routes for method in route.methods}))
 
 
 def install_problem_handlers(app: FastAPI) -> None:

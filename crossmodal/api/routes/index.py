@@ -12,7 +12,7 @@ from starlette.responses import Response
 from crossmodal.api.bodies import JSON, MULTIPART, content_type, json_field, read_form, read_json
 from crossmodal.api.context import Rooms
 from crossmodal.api.encoding import Json
-from crossmodal.api.openapi import takes
+from crossmodal.api.openapi import json_text, links_to_items, takes
 from crossmodal.api.problems import ProblemResponse, message_of
 from crossmodal.api.schemas import (
     MAX_IMAGES,
@@ -38,9 +38,12 @@ M = TypeVar("M", bound=BaseModel)
     openapi_extra=takes(
         ImagesToIndex,
         files=("files",),
-        fields={"metadata": "JSON list, one object or null per file", "ids": "JSON list, one string or null per file"},
+        fields={
+            "metadata": json_text("a list, one object or null per file"),
+            "ids": json_text("a list, one string or null per file"),
+        },
     ),
-    responses={200: {"model": IndexAnswer}},
+    responses={200: {"model": IndexAnswer, "links": links_to_items("image")}},
 )
 async def index_images(request: Request, rooms: Rooms) -> Response:
     """Index 1 to 100 pictures; a bad one fails alone."""
@@ -55,7 +58,7 @@ async def index_images(request: Request, rooms: Rooms) -> Response:
     return _answer(await rooms.indexing.index_images(submissions), place)
 
 
-@router.post("/texts", openapi_extra=takes(TextsToIndex), responses={200: {"model": IndexAnswer}})
+@router.post("/texts", openapi_extra=takes(TextsToIndex), responses={200: {"model": IndexAnswer, "links": links_to_items("text")}})
 async def index_texts(request: Request, rooms: Rooms) -> Response:
     """Index 1 to 1000 texts, each a string or an object with an id and metadata; a bad one fails alone."""
     items = (await read_json(request, TextsToIndex)).items

@@ -70,3 +70,10 @@ async def test_head_is_answered_where_get_is(client: httpx.AsyncClient) -> None:
         assert (head.status_code, head.headers["content-type"]) == (200, get.headers["content-type"])
     assert (await client.head("/items/image/nobody")).status_code == 404
     assert (await client.head("/search/text-to-image")).status_code == 405
+
+
+async def test_a_whole_number_may_be_written_with_a_fraction_of_zero(client: httpx.AsyncClient) -> None:
+    await index_colours(client)
+    answer = await client.post("/search/text-to-image", json={"query": "red", "n_results": 2.0, "offset": 1.0})
+    assert len(answer.json()["results"]) == 2
+    problem(await client.post("/search/text-to-image", json={"query": "a", "n_results": 1.5}), 422, "validation_failed")
