@@ -60,9 +60,7 @@ async def read_form(request: Request) -> AsyncIterator[FormData]:
     content_type(request, MULTIPART)
     body = _WholeBody(request)
     try:
-        form = await _StrictParser(
-            request.headers, body.stream(), max_files=_MAX_PARTS, max_fields=_MAX_PARTS
-        ).parse()
+        form = await _StrictParser(request.headers, body.stream(), max_files=_MAX_PARTS, max_fields=_MAX_PARTS).parse()
     except MultiPartException as error:
         raise body.fault or MalformedBody(f"the multipart body cannot be parsed: {error.message}") from error
     try:

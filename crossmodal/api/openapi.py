@@ -43,7 +43,12 @@ def takes(
     if files:
         plain = dict(fields) if fields is not None else _common_fields()
         properties = {name: _files(name) for name in files} | {name: plain[name] for name in sorted(plain)}
-        form = {"type": "object", "properties": properties, "required": [*files, *required], "additionalProperties": False}
+        form = {
+            "type": "object",
+            "properties": properties,
+            "required": [*files, *required],
+            "additionalProperties": False,
+        }
         content["multipart/form-data"] = {"schema": form}
     return {"requestBody": {"required": True, "content": content}}
 

@@ -94,9 +94,7 @@ class TextSubmission(Body):
 
 
 ImageToIndex = Annotated[Any, WithJsonSchema(component("ImageSubmission"))]
-TextToIndex = Annotated[
-    Any, WithJsonSchema({"anyOf": [{"type": "string"} | TEXT, component("TextSubmission")]})
-]
+TextToIndex = Annotated[Any, WithJsonSchema({"anyOf": [{"type": "string"} | TEXT, component("TextSubmission")]})]
 
 
 class ImagesToIndex(Body):

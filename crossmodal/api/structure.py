@@ -31,7 +31,9 @@ def check_structure(text: bytes) -> None:
     # Between two strings of JSON stands a separator, so more strings than this need not be taken out to know.
     bare, strings = _STRING.subn(b"", text, count=MAX_SEPARATORS + 2)
     if strings > MAX_SEPARATORS + 1 or _separators(bare) > MAX_SEPARATORS:
-        raise PayloadTooLarge(f"the JSON has more than {MAX_SEPARATORS} brackets, commas and colons, which is the limit")
+        raise PayloadTooLarge(
+            f"the JSON has more than {MAX_SEPARATORS} brackets, commas and colons, which is the limit"
+        )
     if _opened(bare) > MAX_DEPTH and _depth(bare) > MAX_DEPTH:
         raise MalformedBody(f"the JSON is nested too deeply: at most {MAX_DEPTH} levels are read")
 

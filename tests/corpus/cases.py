@@ -48,9 +48,7 @@ class Collector:
     ) -> None:
         """One more; ``wire`` is built when it is asked for if it is large."""
         build = wire if callable(wire) else _constant(wire)
-        self.cases.append(
-            Case(name, self.group, route, build, status, code, half_close=half_close, sampled=sampled)
-        )
+        self.cases.append(Case(name, self.group, route, build, status, code, half_close=half_close, sampled=sampled))
 
 
 def _constant(wire: bytes) -> Callable[[], bytes]:

@@ -10,6 +10,7 @@ PROBLEM = "application/problem+json"
 MEMBERS = {"type", "title", "status", "detail", "code", "request_id"}
 RETRY = {429, 503}
 _FIRST_ERROR = 400
+_METHOD_NOT_ALLOWED = 405
 
 _LEAKS = re.compile(
     r"Traceback|site-packages|\.py\b|0x[0-9a-f]{6,}|instance of"
@@ -35,6 +36,8 @@ def faults(case: Case, answer: Answer) -> list[str]:
         found.append("no X-Request-ID header")
     if answer.status in RETRY and not (answer.headers.get("Retry-After") or "").isdecimal():
         found.append("no Retry-After header in whole seconds")
+    if answer.status == _METHOD_NOT_ALLOWED and not answer.headers.get("Allow"):
+        found.append("no Allow header")
     if answer.status < _FIRST_ERROR:
         return found if case.code == GOOD else [*found, f"a success where the code {case.code} is due"]
     return found + (_head_faults(answer) if case.route.startswith("HEAD ") else _problem_faults(case, answer))

@@ -46,12 +46,17 @@ def cases() -> list[Case]:
     no_picture = {"base64-of-text": base64.b64encode(b"hello").decode(), "data-plain": "data:,hello"}
     for name, text in no_picture.items():
         given.add(f"string-{name}", route, as_json(SEARCH, {"image": text}), 422, "image_undecodable")
-    for name, value in {"null": None, "number": 5, "list": [], "object": {"url": "http://127.0.0.1:1/"}}.items():
+    wrong: dict[str, object] = {"null": None, "number": 5, "list": [], "object": {"url": "http://127.0.0.1:1/"}}
+    for name, value in wrong.items():
         given.add(f"image-{name}", route, as_json(SEARCH, {"image": value}), 422, INVALID)
     items = {"items": [{"image": "http://127.0.0.1:1/x.png"}, {"image": "file:///x.png"}]}
     given.add("index-addresses", "POST /index/images", as_json("/index/images", items), 422, INVALID)
     given.add(
-        "similarity-address", "POST /similarity", as_json("/similarity", {"text": "a", "image": "http://[::1]/"}), 422, INVALID
+        "similarity-address",
+        "POST /similarity",
+        as_json("/similarity", {"text": "a", "image": "http://[::1]/"}),
+        422,
+        INVALID,
     )
     both = {"image": data_url(good()), "id": "corpus-0"}
     given.add("image-and-id", route, as_json(SEARCH, both), 422, INVALID)

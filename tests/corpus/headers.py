@@ -4,7 +4,7 @@ import gzip
 
 from tests.corpus.cases import Case, Collector
 from tests.corpus.texts import SEARCH
-from tests.corpus.wire import JSON, request
+from tests.corpus.wire import JSON, Headers, request
 
 BODY = b'{"query": "a cat"}'
 BROKEN = "malformed_body"
@@ -27,7 +27,7 @@ def cases() -> list[Case]:
 
 def _content(given: Collector) -> None:
     route = f"POST {SEARCH}"
-    for name, headers in {
+    unread: dict[str, Headers] = {
         "text-type": [("Content-Type", "text/plain")],
         "no-type": [],
         "empty-type": [("Content-Type", "")],
@@ -38,7 +38,8 @@ def _content(given: Collector) -> None:
         "multipart-where-json": [("Content-Type", "multipart/form-data; boundary=b")],
         "gzip-encoding": [TYPE, ("Content-Encoding", "gzip")],
         "unknown-encoding": [TYPE, ("Content-Encoding", "zstd-of-mine")],
-    }.items():
+    }
+    for name, headers in unread.items():
         body = gzip.compress(BODY) if name == "gzip-encoding" else BODY
         wire = request("POST", SEARCH, body, headers=headers)
         given.add(name, route, wire, 415, "unsupported_media_type", sampled=name == "type-not-utf-8")
@@ -47,9 +48,27 @@ def _content(given: Collector) -> None:
     digits = request("POST", "/index/images", b"x", headers=[TYPE], length=10**18)
     given.add("declared-exabyte", "POST /index/images", digits, 413, "payload_too_large")
     given.add("sent-too-large", "POST /index/images", _too_much, 413, "payload_too_large")
-    given.add("id-header-not-ascii", "GET /items/{modality}/{id}", request("GET", "/items/image/nobody", headers=[("X-Request-ID", b"\xff\xfe")]), 404, "not_found")
-    given.add("id-header-long", "GET /items/{modality}/{id}", request("GET", "/items/image/nobody", headers=[("X-Request-ID", "x" * 5000)]), 404, "not_found")
-    given.add("id-header-markup", "GET /items/{modality}/{id}", request("GET", "/items/image/nobody", headers=[("X-Request-ID", "<b>x</b>\t")]), 404, "not_found")
+    given.add(
+        "id-header-not-ascii",
+        "GET /items/{modality}/{id}",
+        request("GET", "/items/image/nobody", headers=[("X-Request-ID", b"\xff\xfe")]),
+        404,
+        "not_found",
+    )
+    given.add(
+        "id-header-long",
+        "GET /items/{modality}/{id}",
+        request("GET", "/items/image/nobody", headers=[("X-Request-ID", "x" * 5000)]),
+        404,
+        "not_found",
+    )
+    given.add(
+        "id-header-markup",
+        "GET /items/{modality}/{id}",
+        request("GET", "/items/image/nobody", headers=[("X-Request-ID", "<b>x</b>\t")]),
+        404,
+        "not_found",
+    )
 
 
 def _too_much() -> bytes:
@@ -120,11 +139,15 @@ def _odd_but_good(given: Collector) -> None:
     route = f"POST {SEARCH}"
     expecting = _HEAD + b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(BODY) + BODY
     given.add("expect-continue", route, expecting, 200)
-    given.add("chunked-byte-by-byte", route, _chunked(b"".join(b"1\r\n%c\r\n" % byte for byte in BODY) + b"0\r\n\r\n"), 200)
+    given.add(
+        "chunked-byte-by-byte", route, _chunked(b"".join(b"1\r\n%c\r\n" % byte for byte in BODY) + b"0\r\n\r\n"), 200
+    )
     given.add("chunk-extension", route, _chunked(b"12;a=b\r\n" + BODY + b"\r\n0\r\nTrailer: x\r\n\r\n"), 200)
     kind = [("Content-Type", "APPLICATION/JSON ; charset=utf-8")]
     given.add("type-upper-case", route, request("POST", SEARCH, BODY, headers=kind), 200)
-    given.add("identity-encoding", route, request("POST", SEARCH, BODY, headers=[TYPE, ("Content-Encoding", "identity")]), 200)
+    given.add(
+        "identity-encoding", route, request("POST", SEARCH, BODY, headers=[TYPE, ("Content-Encoding", "identity")]), 200
+    )
     given.add("http-0.9", "GET /stats", b"GET /stats\r\nHost: x\r\n\r\n", 200)
     given.add("http-1.0", "GET /stats", b"GET /stats HTTP/1.0\r\n\r\n", 200)
     given.add("upgrade-h2c", "GET /stats", request("GET", "/stats", headers=[("Upgrade", "h2c")]), 200)

@@ -61,6 +61,12 @@ def cases() -> list[Case]:
     }.items():
         for method in ("GET", "DELETE"):
             target = f"/items/image/{raw}"
-            given.add(f"{method.lower()}-id-{name}", f"{method} /items/{{modality}}/{{id}}", request(method, target), 404, "not_found")
+            given.add(
+                f"{method.lower()}-id-{name}",
+                f"{method} /items/{{modality}}/{{id}}",
+                request(method, target),
+                404,
+                "not_found",
+            )
         given.add(f"image-of-{name}", "GET /images/{id}", request("GET", f"/images/{raw}"), 404, "not_found")
     return given.cases

@@ -106,21 +106,51 @@ def cases() -> list[Case]:
         given.add(f"json-many-{name}", "POST /index/texts", _lazily(build), 413, LARGE, sampled=name == "zeros")
     digits = b'{"query": "a", "n_results": ' + b"9" * 100_000 + b"}"
     given.add("json-100000-digits", route, as_json(SEARCH, digits), 400, BROKEN)
-    for target, member in [("/index/texts", "items"), ("/index/images", "items"), ("/embed/texts", "texts"), ("/embed/images", "images")]:
-        name = target.strip("/").replace("/", "-")
-        for what, value in {"none": [], "no-list": "a", "null": None, "object": {}}.items():
-            given.add(f"{name}-{what}", f"POST {target}", as_json(target, {member: value}), 422, INVALID)
-    given.add("index-texts-1001", "POST /index/texts", as_json("/index/texts", {"items": ["a"] * 1001}), 422, INVALID)
-    given.add("index-images-101", "POST /index/images", as_json("/index/images", {"items": ["a"] * 101}), 422, INVALID)
-    for name, item in {"number": 5, "null": None, "list": [], "empty-object": {}, "number-text": {"text": 5}, "unknown": {"text": "a", "tag": 1}}.items():
-        given.add(f"index-text-{name}", "POST /index/texts", as_json("/index/texts", {"items": [item]}), 422, INVALID)
-    for name, item in {"string": "a", "number": 5, "no-image": {"id": "a"}, "image-number": {"image": 5}}.items():
-        given.add(f"index-image-{name}", "POST /index/images", as_json("/index/images", {"items": [item]}), 422, INVALID)
-    for name, body in {"text-only": {"text": "a"}, "texts-and-image": {"texts": ["a"], "image": "x"}, "nothing": {}}.items():
-        given.add(f"similarity-{name}", "POST /similarity", as_json("/similarity", body), 422, INVALID)
+    _items(given)
     given.add("json-doubled-key", route, as_json(SEARCH, b'{"query": "a", "query": "a cat"}'), 200)
     given.add("json-brackets-in-text", route, as_json(SEARCH, {"query": "[{" * 4000}), 200)
     return given.cases
+
+
+_NO_LISTS: dict[str, object] = {"none": [], "no-list": "a", "null": None, "object": {}}
+_NO_TEXTS: dict[str, object] = {
+    "number": 5,
+    "null": None,
+    "list": [],
+    "empty-object": {},
+    "number-text": {"text": 5},
+    "unknown": {"text": "a", "tag": 1},
+}
+_NO_PICTURES: dict[str, object] = {
+    "string": "a",
+    "number": 5,
+    "no-image": {"id": "a"},
+    "image-number": {"image": 5},
+}
+_NO_PAIRS: dict[str, object] = {
+    "text-only": {"text": "a"},
+    "texts-and-image": {"texts": ["a"], "image": "x"},
+    "nothing": {},
+}
+
+
+def _items(given: Collector) -> None:
+    """Lists that are none, too long, or of things that are no items."""
+    for target in ("/index/texts", "/index/images", "/embed/texts", "/embed/images"):
+        _, verb, kind = target.split("/")
+        member = "items" if verb == "index" else kind
+        for what, value in _NO_LISTS.items():
+            wire = as_json(target, {member: value})
+            given.add(f"{verb}-{kind}-{what}", f"POST {target}", wire, 422, INVALID)
+    for target, count in {"/index/texts": 1001, "/index/images": 101}.items():
+        wire = as_json(target, {"items": ["a"] * count})
+        given.add(f"index-{count}", f"POST {target}", wire, 422, INVALID)
+    for target, items in {"/index/texts": _NO_TEXTS, "/index/images": _NO_PICTURES}.items():
+        for name, item in items.items():
+            wire = as_json(target, {"items": [item]})
+            given.add(f"{target[1:-1].replace('/', '-')}-{name}", f"POST {target}", wire, 422, INVALID)
+    for name, pair in _NO_PAIRS.items():
+        given.add(f"similarity-{name}", "POST /similarity", as_json("/similarity", pair), 422, INVALID)
 
 
 def _lazily(build: Callable[[], bytes]) -> Callable[[], bytes]:

@@ -29,7 +29,7 @@ def _framing(given: Collector) -> None:
     nested = f'multipart/form-data; boundary="{BOUNDARY}"'
     inner = b"Content-Type: multipart/mixed; boundary=inner\r\n\r\n--inner\r\n\r\nx\r\n--inner--\r\n"
     route = f"POST {SEARCH}"
-    for name, body, kind in [
+    broken: list[tuple[str, bytes, str | bytes]] = [
         ("no-boundary", whole, "multipart/form-data"),
         ("empty-boundary", whole, "multipart/form-data; boundary="),
         ("other-boundary", whole, "multipart/form-data; boundary=another"),
@@ -51,14 +51,21 @@ def _framing(given: Collector) -> None:
         ("1001-fields", form_body([part("text", "x")] * 1001), FORM),
         ("field-over-1-mib", form_body([part("file", good(), "x"), part("n_results", "1" * 1_100_000)]), FORM),
         ("preamble", b"hello\r\n" + whole, FORM),
-    ]:
+    ]
+    for name, body, kind in broken:
         given.add(f"form-{name}", route, _raw(SEARCH, body, kind), 400, BROKEN, sampled=name == "cut-in-file")
     latin = form_body([part("file", good(), "x"), part("text", "stra\xdfe".encode("latin-1"))])
     given.add("text-not-utf-8", "POST /similarity", _raw("/similarity", latin), 400, BROKEN, sampled=True)
     for charset in ("latin-1", "utf-16", "utf-7", "no-such-charset", "undefined", "idna", "hex", "\xff"):
         text = form_body([part("file", good(), "x"), part("text", "a cat")])
         kind = f"{FORM}; charset={charset}".encode("latin-1")
-        given.add(f"charset-{charset!a}".replace("'", ""), "POST /similarity", _raw("/similarity", text, kind), 415, "unsupported_media_type")
+        given.add(
+            f"charset-{charset!a}".replace("'", ""),
+            "POST /similarity",
+            _raw("/similarity", text, kind),
+            415,
+            "unsupported_media_type",
+        )
     fine = form_body([part("file", good(), "x"), part("text", "eine Straße")])
     given.add("charset-utf-8", "POST /similarity", _raw("/similarity", fine, f"{FORM}; charset=UTF-8"), 200)
     given.add("epilogue", route, _raw(SEARCH, whole + b"\r\ngood bye"), 200)
@@ -95,7 +102,9 @@ def _fields(given: Collector) -> None:
     given.add("form-no-parts", route, _raw(SEARCH, f"--{BOUNDARY}--\r\n".encode()), 422, INVALID)
     given.add("similarity-no-text", "POST /similarity", form("/similarity", file), 422, INVALID)
     given.add("similarity-empty-text", "POST /similarity", form("/similarity", file, part("text", "")), 422, INVALID)
-    given.add("similarity-text-is-file", "POST /similarity", form("/similarity", file, part("text", "a", "x")), 422, INVALID)
+    given.add(
+        "similarity-text-is-file", "POST /similarity", form("/similarity", file, part("text", "a", "x")), 422, INVALID
+    )
     long = form("/similarity", file, part("text", "x" * 10_001))
     given.add("similarity-long-text", "POST /similarity", long, 422, "text_too_long")
 
@@ -126,4 +135,6 @@ def _companions(given: Collector) -> None:
         "metadata-surrogate": [file, part("metadata", r'[{"a": "\ud800"}]')],
         "metadata-empty": [file, part("metadata", "")],
     }.items():
-        given.add(f"index-form-{name}", f"POST {INDEX}", form(INDEX, *parts), 422, INVALID, sampled=name == "ids-too-many")
+        given.add(
+            f"index-form-{name}", f"POST {INDEX}", form(INDEX, *parts), 422, INVALID, sampled=name == "ids-too-many"
+        )

@@ -36,7 +36,9 @@ def _wide(width: int, height: int) -> bytes:
 
 def _gif_bomb() -> bytes:
     """Says it has 65535 x 65535 pixels and holds none."""
-    return b"GIF89a" + struct.pack("<HHBBB", 65535, 65535, 0x80, 0, 0) + bytes(6) + b",\0\0\0\0\xff\xff\xff\xff\0\x02\0;"
+    return (
+        b"GIF89a" + struct.pack("<HHBBB", 65535, 65535, 0x80, 0, 0) + bytes(6) + b",\0\0\0\0\xff\xff\xff\xff\0\x02\0;"
+    )
 
 
 def _apng_bomb() -> bytes:
@@ -161,14 +163,35 @@ def _elsewhere(given: Collector) -> None:
         ("cut", cut, 422, "image_undecodable"),
         ("bomb", bomb, 422, "image_too_large"),
     ]:
-        given.add(f"embed-{name}", "POST /embed/images", _upload(content, target="/embed/images", field="files"), status, code)
+        given.add(
+            f"embed-{name}", "POST /embed/images", _upload(content, target="/embed/images", field="files"), status, code
+        )
         compared = {"text": "a", "image": data_url(content)}
         given.add(f"similarity-{name}", "POST /similarity", as_json("/similarity", compared), status, code)
-        given.add(f"image-to-text-{name}", "POST /search/image-to-text", as_json("/search/image-to-text", {"image": data_url(content)}), status, code)
+        given.add(
+            f"image-to-text-{name}",
+            "POST /search/image-to-text",
+            as_json("/search/image-to-text", {"image": data_url(content)}),
+            status,
+            code,
+        )
         # Where several could be sent, all bad is 422, and the code the one they share if it is of that status.
         whole = code if status == 422 else "validation_failed"
-        given.add(f"index-{name}", "POST /index/images", _upload(content, target="/index/images", field="files"), 422, whole, sampled=name == "cut")
-        given.add(f"index-json-{name}", "POST /index/images", as_json("/index/images", {"items": [{"image": data_url(content)}]}), 422, whole)
+        given.add(
+            f"index-{name}",
+            "POST /index/images",
+            _upload(content, target="/index/images", field="files"),
+            422,
+            whole,
+            sampled=name == "cut",
+        )
+        given.add(
+            f"index-json-{name}",
+            "POST /index/images",
+            as_json("/index/images", {"items": [{"image": data_url(content)}]}),
+            422,
+            whole,
+        )
     mixed = form("/index/images", part("files", pdf, "a.png"), part("files", cut, "b.png"), part("files", b"", "c"))
     given.add("index-three-faults", "POST /index/images", mixed, 422, "validation_failed")
     given.add(

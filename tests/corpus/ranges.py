@@ -12,7 +12,16 @@ LIST = "GET /items/{modality}"
 def cases() -> list[Case]:
     given = Collector("ranges")
     for member, values in {
-        "n_results": {"0": 0, "1001": 1001, "-1": -1, "string": "5", "fraction": 1.5, "true": True, "null": None, "huge": 10**30},
+        "n_results": {
+            "0": 0,
+            "1001": 1001,
+            "-1": -1,
+            "string": "5",
+            "fraction": 1.5,
+            "true": True,
+            "null": None,
+            "huge": 10**30,
+        },
         "offset": {"-1": -1, "10001": 10_001, "string": "0", "fraction": 0.5},
         "diversity": {"-0.1": -0.1, "1.1": 1.1, "string": "0", "nan": float("nan"), "true": True, "null": None},
         "min_relevance": {"-0.1": -0.1, "1.1": 1.1, "nan": float("nan"), "infinity": float("inf"), "string": "0"},

@@ -53,8 +53,16 @@ def cases() -> list[Case]:
         ("HEAD", "/search/text-to-image"),
     ]:
         name = f"{method.lower()}{target.rstrip('/').replace('/', '-')}"
-        given.add(name, f"{method} {target}", request(method, target), 405, "method_not_allowed", sampled=target == "/stats")
-    given.add("connect", "CONNECT", b"CONNECT 127.0.0.1:1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 400, "malformed_body")
+        given.add(
+            name, f"{method} {target}", request(method, target), 405, "method_not_allowed", sampled=target == "/stats"
+        )
+    given.add(
+        "connect",
+        "CONNECT",
+        b"CONNECT 127.0.0.1:1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+        400,
+        "malformed_body",
+    )
     given.add("asterisk", "OPTIONS *", request("OPTIONS", "*"), 404, "not_found")
     given.add("head-unknown", "HEAD /items/image/nobody", request("HEAD", "/items/image/nobody"), 404, "not_found")
     for name, target in {

@@ -57,5 +57,7 @@ def cases() -> list[Case]:
         "markup": "<img src=x onerror=alert(1)>",
         "template": "${7*7} {{7*7}} %n%s",
     }.items():
-        given.add(f"text-{name}", f"POST {SEARCH}", as_json(SEARCH, {"query": text}), 200, sampled=name == "special-tokens")
+        given.add(
+            f"text-{name}", f"POST {SEARCH}", as_json(SEARCH, {"query": text}), 200, sampled=name == "special-tokens"
+        )
     return given.cases

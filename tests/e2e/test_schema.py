@@ -9,12 +9,12 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -29,7 +29,8 @@ SECONDS = 400
 
 def schemathesis(url: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """Run it over the document at ``url``; it keeps what it writes in ``folder``."""
-    command = [Path(sys.executable).with_name("st"), "--config-file", ROOT / "tests/schema/schemathesis.toml", "run"]
+    config = str(ROOT / "tests/schema/schemathesis.toml")
+    command = [str(Path(sys.executable).with_name("st")), "--config-file", config, "run"]
     options = ["--seed", "1", "--max-examples", EXAMPLES, "--generation-database", "none", "--no-shrink"]
     return subprocess.run(
         [*command, f"{url}/docs.json", *options, "--request-timeout", "60", "--continue-on-failure"],
@@ -82,39 +83,45 @@ DOCUMENT = {
 }
 
 
+class Planted(BaseHTTPRequestHandler):
+    """Answers ``plant`` to every GET of a sound number, refuses others, and 405 to other methods."""
+
+    plant: ClassVar[tuple[int, str, object, str]]
+
+    def do_GET(self) -> None:
+        if self.path == "/docs.json":
+            self._answer(200, "application/json", DOCUMENT)
+        elif re.fullmatch(r"/thing\?n=-?\d+", self.path):
+            self._answer(*self.plant)
+        else:
+            self._answer(422, "application/problem+json", {})
+
+    def __getattr__(self, name: str) -> Callable[[], None]:
+        if name.startswith("do_"):
+            return lambda: self._answer(405, "application/problem+json", {})
+        raise AttributeError(name)
+
+    def _answer(self, code: int, content_type: str, content: object, request_id: str = "x") -> None:
+        raw = json.dumps(content).encode()
+        self.send_response(code)
+        headers = {"Content-Type": content_type, "Content-Length": str(len(raw)), "Allow": "GET"}
+        for name, value in headers.items():
+            self.send_header(name, value)
+        if request_id:
+            self.send_header("X-Request-ID", request_id)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(raw)
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
 @contextmanager
-def planted(status: int, kind: str, body: object, request_id: str) -> Iterator[str]:
-    """A service that answers this to every GET of a sound number, refuses others, and 405 to other methods."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802  the base's name
-            if self.path == "/docs.json":
-                self._answer(200, "application/json", DOCUMENT)
-            elif re.fullmatch(r"/thing\?n=-?\d+", self.path):
-                self._answer(status, kind, body)
-            else:
-                self._answer(422, "application/problem+json", {})
-
-        def _refuse(self) -> None:
-            self._answer(405, "application/problem+json", {})
-
-        do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_TRACE = do_HEAD = do_QUERY = _refuse
-
-        def _answer(self, code: int, content_type: str, content: object) -> None:
-            raw = json.dumps(content).encode()
-            self.send_response(code)
-            headers = {"Content-Type": content_type, "Content-Length": str(len(raw)), "X-Request-ID": request_id}
-            for name, value in (headers | ({"Allow": "GET"} if code == 405 else {})).items():
-                if value:
-                    self.send_header(name, value)
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(raw)
-
-        def log_message(self, *_: Any) -> None:
-            """Say nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+def planted(*plant: object) -> Iterator[str]:
+    """A service that answers so; yields its address."""
+    handler = type("Handler", (Planted,), {"plant": plant})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = Thread(target=server.serve_forever)
         thread.start()
         try:
@@ -136,7 +143,7 @@ def planted(status: int, kind: str, body: object, request_id: str) -> Iterator[s
         (422, "application/problem+json", {}, "x", "Schema-valid request rejected"),
     ],
 )
-def test_a_planted_lie_is_found(  # noqa: PLR0913, PLR0917 -- one for each thing an answer may lie about
+def test_a_planted_lie_is_found(
     tmp_path: Path, status: int, kind: str, body: object, request_id: str, said: str
 ) -> None:
     with planted(status, kind, body, request_id) as url:

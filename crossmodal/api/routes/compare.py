@@ -75,7 +75,9 @@ async def embed_texts(request: Request, rooms: Rooms) -> Json:
 
 
 @router.post(
-    "/embed/images", openapi_extra=takes(ImagesToEmbed, files=("files",), fields={}), responses={200: {"model": EmbeddingsAnswer}}
+    "/embed/images",
+    openapi_extra=takes(ImagesToEmbed, files=("files",), fields={}),
+    responses={200: {"model": EmbeddingsAnswer}},
 )
 async def embed_images(request: Request, rooms: Rooms) -> Json:
     """Unit vectors of 1 to 100 pictures; a bad one is named by its place and fails the request."""

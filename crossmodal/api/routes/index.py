@@ -58,7 +58,11 @@ async def index_images(request: Request, rooms: Rooms) -> Response:
     return _answer(await rooms.indexing.index_images(submissions), place)
 
 
-@router.post("/texts", openapi_extra=takes(TextsToIndex), responses={200: {"model": IndexAnswer, "links": links_to_items("text")}})
+@router.post(
+    "/texts",
+    openapi_extra=takes(TextsToIndex),
+    responses={200: {"model": IndexAnswer, "links": links_to_items("text")}},
+)
 async def index_texts(request: Request, rooms: Rooms) -> Response:
     """Index 1 to 1000 texts, each a string or an object with an id and metadata; a bad one fails alone."""
     items = (await read_json(request, TextsToIndex)).items

@@ -42,7 +42,9 @@ async def test_a_file_where_none_is_taken_is_refused(client: httpx.AsyncClient) 
         assert problem(answer, 422, "validation_failed")["errors"][0]["loc"] == [name]
 
 
-@pytest.mark.parametrize(("member", "word"), [("min_relevance", b"NaN"), ("diversity", b"NaN"), ("diversity", b"1e999")])
+@pytest.mark.parametrize(
+    ("member", "word"), [("min_relevance", b"NaN"), ("diversity", b"NaN"), ("diversity", b"1e999")]
+)
 async def test_a_number_that_is_none_is_said_to_be_not_finite(
     client: httpx.AsyncClient, member: str, word: bytes
 ) -> None:

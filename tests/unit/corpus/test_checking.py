@@ -54,6 +54,7 @@ def test_a_right_answer_has_no_faults() -> None:
         (answer(body=BODY | {"request_id": "other"}), "the member 'request_id' is not the X-Request-ID header"),
         (answer(X_Request_ID=""), "no X-Request-ID header"),
         (answer(503, BODY | {"status": 503}), "no Retry-After header in whole seconds"),
+        (answer(405, BODY | {"status": 405}), "no Allow header"),
         (answer(429, BODY | {"status": 429}, Retry_After="soon"), "no Retry-After header in whole seconds"),
         (answer(body=BODY | {"detail": "Traceback (most recent call last)"}), "tells of the inside: 'Traceback'"),
         (answer(body=BODY | {"detail": "no /srv/data/x"}), "tells of the inside: '/srv/d'"),
@@ -118,7 +119,9 @@ def test_a_server_that_closes_without_a_word_is_found() -> None:
 
 def test_an_answer_is_read_as_it_was_sent() -> None:
     body = json.dumps(BODY).encode()
-    head = b"HTTP/1.1 422 No\r\nContent-Type: application/problem+json\r\nX-Request-ID: id-1\r\nContent-Length: %d\r\n\r\n"
+    head = (
+        b"HTTP/1.1 422 No\r\nContent-Type: application/problem+json\r\nX-Request-ID: id-1\r\nContent-Length: %d\r\n\r\n"
+    )
     with listener(head % len(body) + body) as port:
         heard = exchange(port, CASE.wire(), seconds=5)
     assert (heard.status, heard.body) == (422, body)
