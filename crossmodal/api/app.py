@@ -27,8 +27,10 @@ def create_app(page: Path = ROOT / "web") -> FastAPI:
     )
     app.state.container = None
     install_problem_handlers(app)
-    for module in (index, search, compare, items):
-        app.include_router(module.router)
+    routers = [module.router for module in (index, search, compare, items)]
+    for router in routers:
+        app.include_router(router)
+    app.state.api_routes = [route for router in routers for route in router.routes]
     install_openapi(app)
 
     @app.get("/", include_in_schema=False)

@@ -15,11 +15,13 @@ from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
+from crossmodal.api.structure import check_structure
 from crossmodal.errors import ClientError, MalformedBody, UnsupportedMediaType, ValidationFailed
 
 JSON = "application/json"
 MULTIPART = "multipart/form-data"
 _MAX_PARTS = 1000
+_CHARSETS = {b"utf-8", b"utf8", b"us-ascii"}
 _TAIL = 1024
 """Bytes at the end of a body among which the closing boundary must be: at most 70 of boundary, and what may follow."""
 
@@ -27,7 +29,13 @@ M = TypeVar("M", bound=BaseModel)
 
 
 def content_type(request: Request, *allowed: str) -> str:
-    """The body's content type, lower case, without parameters. Raises ``UnsupportedMediaType`` if not ``allowed``."""
+    """The body's content type, lower case, without parameters.
+
+    Raises ``UnsupportedMediaType`` if it is not ``allowed`` or the body is compressed.
+    """
+    encoding = request.headers.get("content-encoding", "").strip().lower()
+    if encoding not in {"", "identity"}:
+        raise UnsupportedMediaType("a body with a content encoding came; bodies are taken as they are, uncompressed")
     given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if given not in allowed:
         came = f"a body of type {given!r}" if given else "a body without a content type"
@@ -36,26 +44,43 @@ def content_type(request: Request, *allowed: str) -> str:
 
 
 async def read_json(request: Request, model: type[M]) -> M:
-    """The JSON body as ``model``. Raises ``UnsupportedMediaType``, ``PayloadTooLarge`` or pydantic's error."""
+    """The JSON body as ``model``.
+
+    Raises ``UnsupportedMediaType``, ``PayloadTooLarge``, ``MalformedBody`` or pydantic's error.
+    """
     content_type(request, JSON)
-    return model.model_validate_json(await request.body(), strict=True)
+    body = await request.body()
+    check_structure(body)
+    return model.model_validate_json(body, strict=True)
 
 
 @asynccontextmanager
 async def read_form(request: Request) -> AsyncIterator[FormData]:
-    """The multipart body; its files are closed at the end. Raises ``MalformedBody``."""
+    """The multipart body; its files are closed at the end. Raises ``MalformedBody`` or ``UnsupportedMediaType``."""
     content_type(request, MULTIPART)
     body = _WholeBody(request)
     try:
-        form = await MultiPartParser(
-            request.headers, body.stream(), max_files=_MAX_PARTS, max_fields=_MAX_PARTS
-        ).parse()
+        form = await _StrictParser(request.headers, body.stream(), max_files=_MAX_PARTS, max_fields=_MAX_PARTS).parse()
     except MultiPartException as error:
         raise body.fault or MalformedBody(f"the multipart body cannot be parsed: {error.message}") from error
     try:
         yield form
     finally:
         await form.close()
+
+
+class _StrictParser(MultiPartParser):
+    """Refuses a field that is not UTF-8, which its base would read as Latin-1."""
+
+    def on_part_end(self) -> None:
+        """Check a field, and let the base keep it."""
+        if self._current_part.file is None:
+            try:
+                self._current_part.data.decode()
+            except UnicodeDecodeError as error:
+                name = self._current_part.field_name[:40]
+                raise MultiPartException(f"the field {name!r} is not text in UTF-8") from error
+        super().on_part_end()
 
 
 class _WholeBody:
@@ -71,6 +96,8 @@ class _WholeBody:
         _, options = parse_options_header(request.headers["content-type"])
         if b"boundary" not in options:
             raise MalformedBody("the multipart body cannot be parsed: its content type names no boundary")
+        if options.get(b"charset", b"utf-8").lower() not in _CHARSETS:
+            raise UnsupportedMediaType("the multipart body declares another charset than UTF-8; its fields are UTF-8")
         self._end = b"--" + options[b"boundary"] + b"--"
 
     async def stream(self) -> AsyncGenerator[bytes, None]:
@@ -97,16 +124,18 @@ async def file_of(form: FormData, name: str) -> bytes:
     return await files[0].read()
 
 
-def fields_of(form: FormData, model: type[M], *, parsed: tuple[str, ...] = ()) -> M:
+def fields_of(form: FormData, model: type[M], *, parsed: tuple[str, ...] = (), file: str = "file") -> M:
     """The plain fields as ``model``, numbers read from their text; those in ``parsed`` hold JSON.
 
-    Files and fields are told apart by their names: only those of ``model`` are looked at, others are refused by it.
-    Raises ``ValidationFailed`` or pydantic's error.
+    ``file`` is the one field that is left aside; fields that ``model`` does not have are refused by it. Raises
+    ``ValidationFailed`` or pydantic's error.
     """
     values: dict[str, Any] = {}
     for name, value in form.multi_items():
-        if isinstance(value, UploadFile):
+        if name == file:
             continue
+        if isinstance(value, UploadFile):
+            raise ValidationFailed(f"a file came in the field {name[:40]!r}, where none is taken", loc=(name,))
         if name in values:
             raise ValidationFailed(f"the field {name!r} came twice", loc=(name,))
         values[name] = json_field(name, value) if name in parsed else value
@@ -116,6 +145,12 @@ def fields_of(form: FormData, model: type[M], *, parsed: tuple[str, ...] = ()) -
 def json_field(name: str, text: str) -> Any:
     """The JSON in a form field or query parameter. Raises ``ValidationFailed``."""
     try:
+        check_structure(text.encode(errors="replace"))
         return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ValidationFailed(f"{name} is not valid JSON: {error}", loc=(name,)) from error
+    except ClientError as error:
+        raise ValidationFailed(f"{name}: {error.detail}", loc=(name,)) from error
+    except json.JSONDecodeError as error:
+        reason = f"{error.msg} at character {error.pos}"
+    except ValueError:
+        reason = "a number has too many digits"
+    raise ValidationFailed(f"{name} is not valid JSON: {reason}", loc=(name,))

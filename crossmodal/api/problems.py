@@ -33,6 +33,9 @@ MEDIA_TYPE = "application/problem+json"
 _MAX_FAULTS = 20
 """So many of a body's faults are listed; a body can hold thousands."""
 
+_IN_JSON = dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), "Input should be an object")
+"""What pydantic says of values that are Python's by then, in the words of what the client sent."""
+
 log = structlog.get_logger()
 
 
@@ -86,7 +89,12 @@ def at(*loc: str | int) -> Iterator[None]:
 
 def faults_of(errors: Sequence[Mapping[str, Any]], prefix: Sequence[str | int] = ()) -> list[dict[str, Any]]:
     """Entries of `errors` from pydantic's; what the client sent is not repeated."""
-    return [{"loc": [*prefix, *error["loc"]], "msg": error["msg"]} for error in errors[:_MAX_FAULTS]]
+    return [{"loc": [*prefix, *error["loc"]], "msg": message_of(error)} for error in errors[:_MAX_FAULTS]]
+
+
+def message_of(error: Mapping[str, Any]) -> str:
+    """What is said of one of pydantic's errors."""
+    return _IN_JSON.get(error["type"], str(error["msg"]))
 
 
 def validation_problem(error: ValidationError, prefix: Sequence[str | int] = ()) -> ProblemResponse:
@@ -100,7 +108,7 @@ def validation_problem(error: ValidationError, prefix: Sequence[str | int] = ())
 def _summary(errors: Sequence[Any]) -> ValidationFailed:
     place = ".".join(str(part) for part in errors[0]["loc"]) or "body"
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-    return ValidationFailed(f"{place}: {errors[0]['msg']}{more}")
+    return ValidationFailed(f"{place}: {message_of(errors[0])}{more}")
 
 
 def _retry_after(error: CrossModalError) -> dict[str, str]:
@@ -134,7 +142,7 @@ def from_status(status: int, detail: str) -> CrossModalError:
     return error
 
 
-async def _on_error(_: Request, error: Exception) -> Response:
+async def _on_error(request: Request, error: Exception) -> Response:
     if isinstance(error, CrossModalError):
         if isinstance(error, ServerError):
             log.warning("request failed", code=error.code, detail=error.detail, cause=repr(error.__cause__))
@@ -145,8 +153,18 @@ async def _on_error(_: Request, error: Exception) -> Response:
     if isinstance(error, ValidationError):
         return validation_problem(error)
     if isinstance(error, HTTPException):
-        return ProblemResponse(from_status(error.status_code, str(error.detail)), headers=error.headers)
+        headers = dict(error.headers or {})
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            headers["Allow"] = _allowed(request) or headers.get("Allow", "GET, HEAD")
+        return ProblemResponse(from_status(error.status_code, str(error.detail)), headers=headers)
     raise error
+
+
+def _allowed(request: Request) -> str:
+    """The methods that the API has for this path; the framework knows those of one route alone."""
+    path = request.scope["path"]
+    routes = [route for route in request.app.state.api_routes if route.path_regex.match(path)]
+    return ", ".join(sorted({method for route in routes for method in route.methods}))
 
 
 def install_problem_handlers(app: FastAPI) -> None:

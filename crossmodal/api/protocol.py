@@ -21,6 +21,7 @@ HEAD_SECONDS = 20.0
 """How long a client may take to send the head of a request."""
 MAX_HEAD_BYTES = 64 * 1024
 """Request line and headers together; a piece that completes them may go beyond."""
+_BROKEN = "the request is not valid HTTP/1.1: its request line, headers or chunks are broken"
 
 
 class GuardedProtocol(HttpToolsProtocol):
@@ -30,6 +31,7 @@ class GuardedProtocol(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self._head_bytes = 0
         self._head_timer: asyncio.TimerHandle | None = None
+        self._fault: CrossModalError | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn narrows it
         """Give the first request its time."""
@@ -56,14 +58,16 @@ class GuardedProtocol(HttpToolsProtocol):
             self._await_head()
 
     def on_headers_complete(self) -> None:
-        """The head is there."""
+        """The head is there; one that must be refused ends the parsing, which calls ``send_400_response``."""
         self._stop_waiting()
+        self._fault = _fault_of(self.headers, self.parser.get_http_version())
+        if self._fault is not None:
+            raise self._fault
         super().on_headers_complete()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 -- uvicorn's signature
         """Answer what is no HTTP with a problem; uvicorn's own word for it says no more than that."""
-        self._stop_waiting()
-        self._refuse(MalformedBody("the request is not valid HTTP/1.1: its request line, headers or chunks are broken"))
+        self._refuse(self._fault or MalformedBody(_BROKEN))
 
     def _should_upgrade(self) -> bool:
         """Never: there are no WebSockets here, and the answer to plain HTTP is the better one."""
@@ -95,6 +99,16 @@ class GuardedProtocol(HttpToolsProtocol):
         if cycle is None or cycle.response_complete or not cycle.response_started:
             self.transport.write(_raw_response(error))
         self.transport.close()
+
+
+def _fault_of(headers: list[tuple[bytes, bytes]], version: str) -> CrossModalError | None:
+    """What the parser lets pass and must not: too much, and not exactly one Host (RFC 9112, section 3.2)."""
+    if sum(len(name) + len(value) for name, value in headers) > MAX_HEAD_BYTES:
+        return HeadersTooLarge(f"the request's headers are over {MAX_HEAD_BYTES} bytes")
+    hosts = sum(name.lower() == b"host" for name, _ in headers)
+    if hosts > 1 or (not hosts and version == "1.1"):
+        return MalformedBody(f"the request has {hosts} Host headers; HTTP/1.1 wants exactly one")
+    return None
 
 
 def install() -> None:

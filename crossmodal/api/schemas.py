@@ -2,8 +2,9 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
+from crossmodal.api.described import METADATA, NEW_ID, PICTURE, TEXT, component, exactly_one
 from crossmodal.search.querying import Window
 from crossmodal.store.filters import parse_filter
 
@@ -13,10 +14,20 @@ MAX_IMAGES = 100
 MAX_TEXTS = 1000
 MAX_COMPARED = 1000
 
-Picture = Annotated[
-    str, Field(description="a data URL or base64 of an encoded picture; an http(s) URL where that is switched on")
-]
+Text = Annotated[str, Field(json_schema_extra=TEXT)]
+Picture = Annotated[str, Field(json_schema_extra=PICTURE)]
 ItemId = Annotated[str, Field(min_length=1, max_length=256)]
+NewItemId = Annotated[ItemId, Field(json_schema_extra=NEW_ID)]
+GivenMetadata = Annotated[dict[str, Any], WithJsonSchema(METADATA)]
+GivenFilter = Annotated[dict[str, Any], WithJsonSchema(component("Filter"))]
+
+
+def _whole(value: object) -> object:
+    """JSON knows one kind of number: 5.0 is 5."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Whole = Annotated[int, BeforeValidator(_whole)]
 
 
 class Body(BaseModel):
@@ -28,11 +39,13 @@ class Body(BaseModel):
 class Common(Body):
     """What every search takes."""
 
-    n_results: int = Field(default=5, ge=1, le=MAX_RESULTS)
-    offset: int = Field(default=0, ge=0, le=MAX_OFFSET)
-    filter: dict[str, Any] | None = Field(default=None, description="conditions on metadata")
-    min_relevance: float = Field(default=0.0, ge=0.0, le=1.0)
-    diversity: float = Field(default=0.0, ge=0.0, le=1.0, description="0: by score alone; towards 1: unlike each other")
+    n_results: Whole = Field(default=5, ge=1, le=MAX_RESULTS)
+    offset: Whole = Field(default=0, ge=0, le=MAX_OFFSET)
+    filter: GivenFilter | None = None
+    min_relevance: float = Field(default=0.0, ge=0.0, le=1.0, allow_inf_nan=False)
+    diversity: float = Field(
+        default=0.0, ge=0.0, le=1.0, allow_inf_nan=False, description="0: by score alone; towards 1: unlike each other"
+    )
 
     def window(self) -> Window:
         """The same for the use cases. Raises ``ValidationFailed`` for a filter that is not one."""
@@ -43,11 +56,13 @@ class Common(Body):
 class TextQuery(Common):
     """Search by a text."""
 
-    query: str
+    query: Text
 
 
 class PictureQuery(Common):
     """Search by a picture or by an indexed item: exactly one of the two."""
+
+    model_config = ConfigDict(json_schema_extra=exactly_one(("image",), ("id",)))
 
     image: Picture | None = None
     id: ItemId | None = None
@@ -56,7 +71,9 @@ class PictureQuery(Common):
 class SimilarTextsQuery(Common):
     """Search texts by a text or by an indexed one: exactly one of the two."""
 
-    query: str | None = None
+    model_config = ConfigDict(json_schema_extra=exactly_one(("query",), ("id",)))
+
+    query: Text | None = None
     id: ItemId | None = None
 
 
@@ -64,43 +81,49 @@ class ImageSubmission(Body):
     """A picture to index."""
 
     image: Picture
-    id: ItemId | None = None
-    metadata: dict[str, Any] | None = None
+    id: NewItemId | None = None
+    metadata: GivenMetadata | None = None
 
 
 class TextSubmission(Body):
     """A text to index."""
 
-    text: str
-    id: ItemId | None = None
-    metadata: dict[str, Any] | None = None
+    text: Text
+    id: NewItemId | None = None
+    metadata: GivenMetadata | None = None
+
+
+ImageToIndex = Annotated[Any, WithJsonSchema(component("ImageSubmission"))]
+TextToIndex = Annotated[Any, WithJsonSchema({"anyOf": [{"type": "string"} | TEXT, component("TextSubmission")]})]
 
 
 class ImagesToIndex(Body):
     """Pictures to index; each is checked by itself, so a bad one does not fail the others."""
 
-    items: list[Any] = Field(min_length=1, max_length=MAX_IMAGES)
+    items: list[ImageToIndex] = Field(min_length=1, max_length=MAX_IMAGES)
 
 
 class TextsToIndex(Body):
     """Texts to index; each is checked by itself, so a bad one does not fail the others."""
 
-    items: list[Any] = Field(min_length=1, max_length=MAX_TEXTS)
+    items: list[TextToIndex] = Field(min_length=1, max_length=MAX_TEXTS)
 
 
 class Comparison(Body):
     """Compare a text and a picture, or many with many."""
 
-    text: str | None = None
+    model_config = ConfigDict(json_schema_extra=exactly_one(("text", "image"), ("texts", "images")))
+
+    text: Text | None = None
     image: Picture | None = None
-    texts: list[str] | None = Field(default=None, min_length=1, max_length=MAX_COMPARED)
+    texts: list[Text] | None = Field(default=None, min_length=1, max_length=MAX_COMPARED)
     images: list[Picture] | None = Field(default=None, min_length=1, max_length=MAX_IMAGES)
 
 
 class TextsToEmbed(Body):
     """Texts to embed."""
 
-    texts: list[str] = Field(min_length=1, max_length=MAX_TEXTS)
+    texts: list[Text] = Field(min_length=1, max_length=MAX_TEXTS)
 
 
 class ImagesToEmbed(Body):
@@ -146,6 +169,12 @@ class TextSearchAnswer(SearchAnswer):
     """Hits of a text; ``truncated`` if the model saw only the beginning of it."""
 
     query: str
+    truncated: bool
+
+
+class SimilarTextsAnswer(SearchAnswer):
+    """Hits of a text; ``truncated`` if the model saw only the beginning of it."""
+
     truncated: bool
 
 

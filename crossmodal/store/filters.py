@@ -183,7 +183,8 @@ def _operators(field: str, value: dict[object, object], loc: Loc) -> Filter:
     allowed = ", ".join(OPERATORS)
     for name in value:
         if name not in OPERATORS:
-            raise ValidationFailed(f"unknown operator {describe(name)}; allowed are {allowed}", loc=(*loc, str(name)))
+            shown = describe(name).removeprefix("the string ")
+            raise ValidationFailed(f"there is no operator {shown}; allowed are {allowed}", loc=(*loc, str(name)))
     if not value:
         raise ValidationFailed(f"an operator is missing; allowed are {allowed}", loc=loc)
     if "any" not in value:

@@ -57,9 +57,9 @@ def outcome_of(request: Callable[[], httpx.Response]) -> str:
 
 
 def at_once(requests: int, request: Callable[[int], httpx.Response], during: Callable[[], None]) -> Counter[str]:
-    """Send so many requests at once, let something happen a second later, return their outcomes."""
+    """Send so many requests at once, let something happen half a second later, return their outcomes."""
     with ThreadPoolExecutor(requests) as pool:
         outcomes = [pool.submit(outcome_of, lambda number=number: request(number)) for number in range(requests)]  # type: ignore[misc]
-        time.sleep(1)
+        time.sleep(0.5)
         during()
         return Counter(outcome.result() for outcome in outcomes)

@@ -21,7 +21,7 @@ TERMINAL = {"200", "429 overloaded", "503 model_unavailable"}
 
 
 def many_texts(server: Server, number: int) -> httpx.Response:
-    return embed(server, [f"{number} cats and {each} dogs" for each in range(50)])
+    return embed(server, [f"{number} cats and {each} dogs to the left of a bicycle" for each in range(80)])
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from starlette.datastructures import UploadFile
 
 from crossmodal.api.bodies import JSON, MULTIPART, content_type, fields_of, file_of, read_form, read_json
 from crossmodal.api.context import Rooms
+from crossmodal.api.described import TEXT
 from crossmodal.api.encoding import Json
 from crossmodal.api.openapi import takes
 from crossmodal.api.problems import at
@@ -40,7 +41,7 @@ class _TextField(Body):
 
 @router.post(
     "/similarity",
-    openapi_extra=takes(Comparison, files=("file",), fields={"text": "the text"}),
+    openapi_extra=takes(Comparison, files=("file",), fields={"text": {"type": "string"} | TEXT}, required=("text",)),
     responses={200: {"model": SimilarityAnswer}},
 )
 async def compare(request: Request, rooms: Rooms) -> Json:
@@ -74,7 +75,9 @@ async def embed_texts(request: Request, rooms: Rooms) -> Json:
 
 
 @router.post(
-    "/embed/images", openapi_extra=takes(ImagesToEmbed, files=("files",)), responses={200: {"model": EmbeddingsAnswer}}
+    "/embed/images",
+    openapi_extra=takes(ImagesToEmbed, files=("files",), fields={}),
+    responses={200: {"model": EmbeddingsAnswer}},
 )
 async def embed_images(request: Request, rooms: Rooms) -> Json:
     """Unit vectors of 1 to 100 pictures; a bad one is named by its place and fails the request."""

@@ -13,8 +13,8 @@ from crossmodal.api.bodies import JSON, MULTIPART, content_type, json_field, rea
 from crossmodal.api.caller import Who
 from crossmodal.api.context import Rooms
 from crossmodal.api.encoding import Json
-from crossmodal.api.openapi import takes
-from crossmodal.api.problems import ProblemResponse
+from crossmodal.api.openapi import json_text, links_to_items, takes
+from crossmodal.api.problems import ProblemResponse, message_of
 from crossmodal.api.schemas import (
     MAX_IMAGES,
     ImagesToIndex,
@@ -39,9 +39,12 @@ M = TypeVar("M", bound=BaseModel)
     openapi_extra=takes(
         ImagesToIndex,
         files=("files",),
-        fields={"metadata": "JSON list, one object or null per file", "ids": "JSON list, one string or null per file"},
+        fields={
+            "metadata": json_text("a list, one object or null per file"),
+            "ids": json_text("a list, one string or null per file"),
+        },
     ),
-    responses={200: {"model": IndexAnswer}},
+    responses={200: {"model": IndexAnswer, "links": links_to_items("image")}},
 )
 async def index_images(request: Request, rooms: Rooms, who: Who) -> Response:
     """Index 1 to 100 pictures; a bad one fails alone."""
@@ -57,7 +60,11 @@ async def index_images(request: Request, rooms: Rooms, who: Who) -> Response:
     return _answer(await rooms.indexing.index_images(who.tenant, submissions), place)
 
 
-@router.post("/texts", openapi_extra=takes(TextsToIndex), responses={200: {"model": IndexAnswer}})
+@router.post(
+    "/texts",
+    openapi_extra=takes(TextsToIndex),
+    responses={200: {"model": IndexAnswer, "links": links_to_items("text")}},
+)
 async def index_texts(request: Request, rooms: Rooms, who: Who) -> Response:
     """Index 1 to 1000 texts, each a string or an object with an id and metadata; a bad one fails alone."""
     items = (await read_json(request, TextsToIndex)).items
@@ -131,7 +138,7 @@ def _item(item: Any, model: type[M]) -> M:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         place = ".".join(str(part) for part in first["loc"]) or "item"
-        raise ValidationFailed(f"{place}: {first['msg']}") from None
+        raise ValidationFailed(f"{place}: {message_of(first)}") from None
 
 
 def _id_of(item: Any) -> str | None:

@@ -1,9 +1,9 @@
 """`/items/*`, `/images/*` and `/stats`: what is indexed."""
 
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
 
 import crossmodal
@@ -15,19 +15,32 @@ from crossmodal.api.rendering import render_item
 from crossmodal.api.schemas import ItemAnswer, PageAnswer, StatsAnswer
 from crossmodal.errors import NotFound
 from crossmodal.imaging import media_type
+from crossmodal.imaging.formats import MEDIA_TYPES
 from crossmodal.records import Item, Modality
 from crossmodal.store.filters import parse_filter
 
 router = APIRouter(tags=["items"])
 
 _THUMBNAIL_TYPE = "image/webp"
+_MODALITY = {"enum": [each.value for each in Modality]}
+ModalityName = Annotated[str, Path(json_schema_extra=_MODALITY)]
+"""Another one is a route that does not exist, so 404, not a value that is not valid."""
+
 _A_YEAR = 31_536_000
 _AN_HOUR = 3_600
 
 
+def _pictures(*types: str) -> dict[int | str, dict[str, Any]]:
+    """The document's words for an answer that is a picture."""
+    tag = {"ETag": {"required": True, "schema": {"type": "string"}}}
+    content = {each: {"schema": {"type": "string", "format": "binary"}} for each in types}
+    return {200: {"content": content, "headers": tag}, 304: {"description": "unchanged", "headers": dict(tag)}}
+
+
+@router.head("/items/{modality}", include_in_schema=False)
 @router.get("/items/{modality}", responses={200: {"model": PageAnswer}})
 async def list_items(
-    modality: str,
+    modality: ModalityName,
     rooms: Rooms,
     who: Who,
     limit: Annotated[int, Query(ge=1, le=1000)] = 50,
@@ -40,21 +53,22 @@ async def list_items(
     return Json({"items": [render_item(item) for item in page.items], "next_cursor": page.next_cursor})
 
 
-@router.get("/items/{modality}/{item_id:path}", responses={200: {"model": ItemAnswer}})
-async def get_item(modality: str, item_id: str, rooms: Rooms, who: Who) -> Json:
+@router.head("/items/{modality}/{item_id:path}", include_in_schema=False)
+@router.get("/items/{modality}/{item_id:path}", operation_id="get_item", responses={200: {"model": ItemAnswer}})
+async def get_item(modality: ModalityName, item_id: str, rooms: Rooms, who: Who) -> Json:
     """One item."""
     return Json(render_item(await rooms.library.get(who.tenant, _modality(modality), item_id)))
 
 
-@router.delete("/items/{modality}/{item_id:path}", status_code=204)
-async def delete_item(modality: str, item_id: str, rooms: Rooms, who: Who) -> Response:
+@router.delete("/items/{modality}/{item_id:path}", status_code=204, operation_id="delete_item")
+async def delete_item(modality: ModalityName, item_id: str, rooms: Rooms, who: Who) -> Response:
     """Remove an item; it is never found again."""
     await rooms.library.remove(who.tenant, _modality(modality), item_id)
     return Response(status_code=204)
 
 
 @router.head("/images/{item_id:path}/thumbnail", response_class=Response, include_in_schema=False)
-@router.get("/images/{item_id:path}/thumbnail", response_class=Response)
+@router.get("/images/{item_id:path}/thumbnail", response_class=Response, responses=_pictures(_THUMBNAIL_TYPE))
 async def get_thumbnail(item_id: str, request: Request, rooms: Rooms, who: Who) -> Response:
     """A small WebP of a picture."""
     item = await rooms.library.get(who.tenant, Modality.IMAGE, item_id)
@@ -64,7 +78,7 @@ async def get_thumbnail(item_id: str, request: Request, rooms: Rooms, who: Who) 
 
 
 @router.head("/images/{item_id:path}", response_class=Response, include_in_schema=False)
-@router.get("/images/{item_id:path}", response_class=Response)
+@router.get("/images/{item_id:path}", response_class=Response, responses=_pictures(*MEDIA_TYPES.values()))
 async def get_image(item_id: str, request: Request, rooms: Rooms, who: Who) -> Response:
     """A picture as it was indexed."""
     item = await rooms.library.get(who.tenant, Modality.IMAGE, item_id)
@@ -74,6 +88,7 @@ async def get_image(item_id: str, request: Request, rooms: Rooms, who: Who) -> R
     return _picture(request, content, media_type(content), item, "o")
 
 
+@router.head("/stats", include_in_schema=False)
 @router.get("/stats", responses={200: {"model": StatsAnswer}})
 async def stats(rooms: Rooms, who: Who) -> Json:
     """Counts and the state of the parts."""

@@ -15,6 +15,7 @@ from crossmodal.api.schemas import (
     Common,
     PictureQuery,
     SearchAnswer,
+    SimilarTextsAnswer,
     SimilarTextsQuery,
     TextQuery,
     TextSearchAnswer,
@@ -55,7 +56,7 @@ async def similar_images(request: Request, rooms: Rooms, who: Who) -> Json:
     return await _by_picture(request, rooms, who, Modality.IMAGE)
 
 
-@router.post("/similar-texts", openapi_extra=takes(SimilarTextsQuery), responses={200: {"model": SearchAnswer}})
+@router.post("/similar-texts", openapi_extra=takes(SimilarTextsQuery), responses={200: {"model": SimilarTextsAnswer}})
 async def similar_texts(request: Request, rooms: Rooms, who: Who) -> Json:
     """Texts nearest to a text; nearest to an indexed one, it is not among them itself."""
     asked = _either(await read_json(request, SimilarTextsQuery), "query", "id")

@@ -117,6 +117,14 @@ async def test_the_wrong_method_is_405_and_says_which_is_right(client: httpx.Asy
     answer = await client.get("/search/text-to-image")
     problem(answer, 405, "method_not_allowed")
     assert answer.headers["allow"] == "POST"
+    for method, path, allowed in [
+        ("PUT", "/items/image/x", "DELETE, GET, HEAD"),
+        ("POST", "/items/image", "GET, HEAD"),
+        ("POST", "/stats", "GET, HEAD"),
+        ("POST", "/ui/", "GET, HEAD"),
+    ]:
+        answer = await client.request(method, path)
+        assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
 
 
 async def test_an_unforeseen_error_is_500_and_says_nothing_of_the_inside(
@@ -187,7 +195,12 @@ async def test_the_document_describes_every_route(client: httpx.AsyncClient) -> 
     }
     references = set(_references(document))
     assert references
-    assert references <= {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
+    parts = document["components"]
+    assert references <= {f"#/components/{kind}/{name}" for kind in parts for name in parts[kind]}
+    assert "x-component" not in json.dumps(document)
+    assert {"get", "head"} <= set(document["paths"]["/stats"])
+    statuses = set(document["paths"]["/stats"]["get"]["responses"])
+    assert statuses == {"200", "400", "401", "403", "413", "422", "429", "500", "503", "504"}
 
 
 def _references(node: object) -> list[str]:

@@ -67,6 +67,8 @@ def problem(raw: bytes) -> tuple[int, str]:
         b"GET / HTTP/1.1\r\nno colon\r\n\r\n",
         b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n",
         b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
     ],
 )
@@ -78,6 +80,11 @@ async def test_what_is_no_http_is_a_problem(port: int, raw: bytes) -> None:
 async def test_a_head_without_end_is_refused(port: int) -> None:
     pieces = [b"GET / HTTP/1.1\r\nX-Long: ", *[b"a" * 16_384] * 4]
     assert problem(await answers(port, *pieces)) == (431, "headers_too_large")
+
+
+async def test_many_headers_that_come_at_once_are_refused(port: int) -> None:
+    raw = b"GET / HTTP/1.1\r\nHost: x\r\n" + b"X-A: b\r\n" * 20_000 + b"\r\n"
+    assert problem(await answers(port, raw)) == (431, "headers_too_large")
 
 
 async def test_a_head_of_allowed_size_is_taken(port: int) -> None:
