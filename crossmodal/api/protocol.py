@@ -21,6 +21,7 @@ HEAD_SECONDS = 20.0
 """How long a client may take to send the head of a request."""
 MAX_HEAD_BYTES = 64 * 1024
 """Request line and headers together; a piece that completes them may go beyond."""
+_SEPARATORS = 4  # colon, blank and line end of a header
 _BROKEN = "the request is not valid HTTP/1.1: its request line, headers or chunks are broken"
 
 
@@ -103,7 +104,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
 def _fault_of(headers: list[tuple[bytes, bytes]], version: str) -> CrossModalError | None:
     """What the parser lets pass and must not: too much, and not exactly one Host (RFC 9112, section 3.2)."""
-    if sum(len(name) + len(value) for name, value in headers) > MAX_HEAD_BYTES:
+    if sum(len(name) + len(value) + _SEPARATORS for name, value in headers) > MAX_HEAD_BYTES:
         return HeadersTooLarge(f"the request's headers are over {MAX_HEAD_BYTES} bytes")
     hosts = sum(name.lower() == b"host" for name, _ in headers)
     if hosts > 1 or (not hosts and version == "1.1"):
