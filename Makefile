@@ -111,3 +111,7 @@ format: .venv/.dev ## format the code and mend what can be mended
 .PHONY: bench
 bench: .venv/.dev ## measure the service against its own ceiling, in one run
 	$(BIN)/python -m benchmarks.service
+
+.PHONY: bench-robustness
+bench-robustness: .venv/.dev ## measure how the service bears bombs, floods, kills and forged URLs
+	$(BIN)/python -m benchmarks.robustness

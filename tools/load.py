@@ -1,0 +1,113 @@
+"""Load on a server of this machine: a client light enough to share two cores with it, closed loop and open arrivals."""
+
+import asyncio
+import time
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+
+def request_bytes(method: str, path: str, body: bytes = b"", content_type: str = "application/json") -> bytes:
+    """One HTTP/1.1 request."""
+    head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n\r\n"
+    return head.encode("ascii") + body
+
+
+def multipart(content: bytes, field_name: str = "file") -> tuple[bytes, str]:
+    """A form of one file, and its content type."""
+    head = f'--b\r\nContent-Disposition: form-data; name="{field_name}"; filename="x"\r\n\r\n'.encode()
+    return head + content + b"\r\n--b--\r\n", "multipart/form-data; boundary=b"
+
+
+@dataclass
+class Outcome:
+    """What came back: answers by status ("lost" where the connection ended without one), and seconds of the 200s."""
+
+    seconds: float = 0.0
+    statuses: Counter[str] = field(default_factory=Counter)
+    latencies: list[float] = field(default_factory=list)
+
+    @property
+    def goodput(self) -> float:
+        """Answers of 200 a second."""
+        return self.statuses["200"] / self.seconds
+
+
+class Client:
+    """Connections to one server, kept and used again. ``url`` must be of this machine."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        if parts.hostname != "127.0.0.1" or parts.port is None:
+            raise ValueError("load goes to 127.0.0.1 alone")
+        self._port = parts.port
+        self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+
+    async def ask(self, request: bytes, outcome: Outcome) -> None:
+        """Send one request and count what comes."""
+        began = time.perf_counter()
+        try:
+            status = await self._ask(request)
+        except (OSError, asyncio.IncompleteReadError, ValueError):
+            outcome.statuses["lost"] += 1
+            return
+        outcome.statuses[status] += 1
+        if status == "200":
+            outcome.latencies.append(time.perf_counter() - began)
+
+    async def _ask(self, request: bytes) -> str:
+        if self._idle:
+            reader, writer = self._idle.pop()
+        else:
+            reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+        kept = False
+        try:
+            writer.write(request)
+            head = (await reader.readuntil(b"\r\n\r\n")).lower()
+            await reader.readexactly(int(head.partition(b"content-length: ")[2].split(b"\r\n", 1)[0]))
+            kept = b"connection: close" not in head
+            return head[9:12].decode("ascii")
+        finally:
+            if kept:
+                self._idle.append((reader, writer))
+            else:
+                writer.close()
+
+    async def close(self) -> None:
+        """Close what is idle."""
+        for _, writer in self._idle:
+            writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
+
+
+async def closed_loop(url: str, requests: list[bytes], *, clients: int, seconds: float) -> Outcome:
+    """``clients`` that each send the next request when they have the answer to the last."""
+    outcome, client, until = Outcome(), Client(url), time.perf_counter() + seconds
+
+    async def one(number: int) -> None:
+        while time.perf_counter() < until:
+            await client.ask(requests[number % len(requests)], outcome)
+            number += clients
+
+    began = time.perf_counter()
+    await asyncio.gather(*(one(number) for number in range(clients)))
+    outcome.seconds = time.perf_counter() - began
+    await client.close()
+    return outcome
+
+
+async def open_arrivals(url: str, requests: list[bytes], *, rate: float, seconds: float) -> Outcome:
+    """Requests that come evenly, ``rate`` a second, whether or not earlier ones were answered."""
+    outcome, client, sent = Outcome(), Client(url), 0
+    began = time.perf_counter()
+    async with asyncio.TaskGroup() as group:
+        while (now := time.perf_counter() - began) < seconds:
+            while sent < now * rate:
+                group.create_task(client.ask(requests[sent % len(requests)], outcome))
+                sent += 1
+            await asyncio.sleep(0.002)
+    outcome.seconds = time.perf_counter() - began
+    await client.close()
+    return outcome
