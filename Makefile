@@ -20,9 +20,7 @@ export BENTOML_DO_NOT_TRACK := True
 # Idle threads of the model sleep instead of spinning on the cores that decode and answer.
 export OMP_WAIT_POLICY ?= passive
 
-# Idle connections are kept longer than clients and load balancers keep them (5 s would be the default): whoever closes
-# first risks that the other is just sending.
-SERVE = $(BIN)/bentoml serve service:CrossModalSearch --host $(HOST) --port $(PORT) --timeout-keep-alive 75
+SERVE = $(BIN)/bentoml serve service:CrossModalSearch --host $(HOST) --port $(PORT)
 
 # Commands run by hand on a machine use the bundled model, which needs no network; a deployed bento, and a plain
 # `bentoml serve`, use the service's own default, ViT-B-32.

@@ -75,8 +75,6 @@ class Server:
                     "127.0.0.1",
                     "--port",
                     str(self.port),
-                    "--timeout-keep-alive",
-                    "75",
                 ],
                 cwd=ROOT,
                 env=environment(folder, **settings) | dict(variables or {}),

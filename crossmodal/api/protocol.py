@@ -1,7 +1,8 @@
 """What the web server answers by itself, before there is a request the app could see: broken HTTP.
 
 uvicorn answers it in plain text, waits for ever for the rest of a request's head and lets a head grow without bound.
-This protocol class answers with problems and bounds both. ``install`` makes uvicorn use it.
+This protocol class answers with problems and bounds both. It also keeps idle connections longer. ``install`` makes
+uvicorn use it.
 """
 
 import asyncio
@@ -21,6 +22,9 @@ HEAD_SECONDS = 20.0
 """How long a client may take to send the head of a request."""
 MAX_HEAD_BYTES = 64 * 1024
 """Request line and headers together; a piece that completes them may go beyond."""
+KEEP_ALIVE_SECONDS = 75
+"""How long an idle connection is kept at least: longer than clients and balancers keep theirs, since whoever closes first
+risks that the other is just sending. uvicorn's own 5 s are httpx's too."""
 _SEPARATORS = 4  # colon, blank and line end of a header
 _BROKEN = "the request is not valid HTTP/1.1: its request line, headers or chunks are broken"
 
@@ -30,6 +34,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.timeout_keep_alive = max(self.timeout_keep_alive, KEEP_ALIVE_SECONDS)
         self._head_bytes = 0
         self._head_timer: asyncio.TimerHandle | None = None
         self._fault: CrossModalError | None = None

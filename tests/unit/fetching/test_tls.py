@@ -1,16 +1,13 @@
-"""TLS goes by the name in the URL, although the connection goes to an address.
-
-The certificate is of `pictures.test`, signed by itself and used nowhere else.
-"""
+"""TLS goes by the name in the URL, although the connection goes to an address."""
 
 import asyncio
 import os
 import socket
 import ssl
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
+import trustme
 
 from crossmodal.errors import ValidationFailed
 from crossmodal.fetching import FetchPolicy, HttpFetcher
@@ -19,7 +16,8 @@ from tests.fakes import FakeResolver
 from tests.unit.fetching.conftest import PUBLIC, free, judge
 from tests.webserver import WebServer, ok, redirect
 
-CERTIFICATE = Path(__file__).with_name("pictures.test.pem")
+AUTHORITY = trustme.CA()
+"""Vouches for `pictures.test`; made anew for each run."""
 
 
 @pytest.fixture
@@ -32,10 +30,16 @@ def names_asked() -> list[str | None]:
 async def secure(names_asked: list[str | None]) -> AsyncIterator[WebServer]:
     """The public site over TLS."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(CERTIFICATE)
+    AUTHORITY.issue_cert("pictures.test").configure_cert(context)
     context.sni_callback = lambda _, name, __: names_asked.append(name)
     async with WebServer({"/x.png": ok(b"secure")}, hosts=(PUBLIC,), tls=context) as server:
         yield server
+
+
+def trusting_context() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    AUTHORITY.configure_trust(context)
+    return context
 
 
 def fetcher(*ports: int, trusting: bool = True, seconds: float = 5.0, host: str = "other.test") -> HttpFetcher:
@@ -45,7 +49,7 @@ def fetcher(*ports: int, trusting: bool = True, seconds: float = 5.0, host: str 
         seconds=seconds,
         resolver=FakeResolver({"pictures.test": [[PUBLIC]], host: [[PUBLIC]]}),
         judge=judge,
-        tls=ssl.create_default_context(cafile=CERTIFICATE) if trusting else None,
+        tls=trusting_context() if trusting else None,
     )
 
 
