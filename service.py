@@ -234,9 +234,13 @@ class CrossModalSearch:
         self._tasks.append(asyncio.create_task(self._become_ready()))
 
     async def _become_ready(self) -> None:
-        with _fatal_if_misconfigured():
-            encoder = await self._make_encoder()
-            self._container = app.state.container = build_container(settings, encoder)
+        try:
+            with _fatal_if_misconfigured():
+                encoder = await self._make_encoder()
+                self._container = app.state.container = build_container(settings, encoder)
+        except Exception:
+            log.exception("loading failed; this process ends and is started anew")
+            os._exit(1)
         said = ""
         while not self._started:
             try:

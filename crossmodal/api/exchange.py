@@ -62,6 +62,7 @@ class Exchange:
         self._complete = asyncio.Event()
         self._gone = asyncio.Event()
         self._started = False
+        self._ended = False
         self._lingers = False
         self._foreign_status: int | None = None
         self._foreign_headers: dict[str, str] = {}
@@ -127,10 +128,12 @@ class Exchange:
             self._add_headers(headers, message["status"])
         elif self._foreign_status is not None:
             return
-        if self._lingers and message["type"] == "http.response.body" and not message.get("more_body", False):
+        last = message["type"] == "http.response.body" and not message.get("more_body", False)
+        if last and self._lingers:
             await self._send({**message, "more_body": True})
             await self._linger()
             message = {"type": "http.response.body", "body": b"", "more_body": False}
+        self._ended = last
         await self._send(message)
 
     def _count(self, count: int) -> None:
@@ -157,6 +160,8 @@ class Exchange:
         await asyncio.wait({work, watch}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         if self._started and not work.done() and not watch.done():
             await asyncio.wait({work, watch}, timeout=SENDING_FACTOR * timeout, return_when=asyncio.FIRST_COMPLETED)
+        if self._ended:  # the server says "disconnected" once all is sent, too
+            await asyncio.wait({work}, timeout=CANCEL_SECONDS)
         if work.done():
             work.result()
         elif watch.done():

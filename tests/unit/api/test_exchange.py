@@ -85,6 +85,23 @@ async def test_a_client_that_leaves_ends_its_work_and_frees_its_place(work: Work
     assert client.status == 499  # for the access log and BentoML around; nobody reads it
 
 
+async def test_what_follows_a_complete_answer_is_not_cut_off() -> None:
+    followed = False
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        nonlocal followed
+        await receive()
+        await PlainTextResponse("done")(scope, receive, send)
+        client.leave()  # what servers say once all is sent
+        await asyncio.sleep(0.05)
+        followed = True
+
+    client = Client(app)
+    client.send(b"")
+    await client.task
+    assert followed
+
+
 async def test_work_over_the_time_is_cancelled_and_answered(work: Work) -> None:
     client = Client(work, Traffic(TrafficLimits(timeout=0.1)))
     client.send(b"{}")
