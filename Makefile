@@ -84,7 +84,7 @@ bento: install ## build a bento, the deployable archive
 
 .PHONY: test
 test: .venv/.dev system-packages ## run the tests, as CI does
-	$(BIN)/python -m pytest -m "not slow and not faults" --cov --cov-report=term --cov-fail-under=90
+	$(BIN)/python -m pytest -m "not slow and not faults" --numprocesses 2 --dist loadfile --cov --cov-report=term --cov-fail-under=90
 
 .PHONY: test-slow
 test-slow: .venv/.dev system-packages ## run the tests that take minutes
@@ -92,7 +92,7 @@ test-slow: .venv/.dev system-packages ## run the tests that take minutes
 
 .PHONY: test-faults
 test-faults: .venv/.dev system-packages ## kill, stop and starve real servers, and look what they answer
-	$(BIN)/python -m pytest -m "faults and not slow" --durations=10
+	$(BIN)/python -m pytest -m "faults and not slow" --numprocesses 2 --dist worksteal --durations=10
 
 .PHONY: lint
 lint: .venv/.dev ## check style, types and who imports whom

@@ -193,10 +193,9 @@ def killed_encoder(folder: Path) -> Iterator[Row]:
 
 def kills(folder: Path) -> Iterator[Row]:
     """SIGKILL to every process at 50 random moments while clients index."""
-    ledger, faults = durability.run(50, folder / "durability")
-    count = len(ledger.pictures) + len(ledger.texts)
+    ledgers, faults = durability.run_both(50, folder / "durability")
     yield Row("50 SIGKILLs during indexing", "0 acknowledged items missing",
-              f"{count} acknowledged items and {len(ledger.deleted)} deletions, {len(faults)} missing", not faults)  # fmt: skip
+              f"{durability.summary(ledgers)} acknowledged, {len(faults)} missing", not faults)  # fmt: skip
 
 
 def forged_urls(folder: Path) -> Iterator[Row]:

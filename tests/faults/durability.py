@@ -2,9 +2,9 @@
 
 `python -m tests.faults.durability --kills 50` prints how many items were acknowledged and how many of them are missing.
 
-Most rounds run a light server: the real API, use cases, embedded store and media in one process behind uvicorn, with a
-model that understands colours in place of CLIP, which has no part in keeping things and takes seconds to load. Some run
-`bentoml serve` with all of its processes.
+Most kills hit a light server: the real API, use cases, embedded store and media in one process behind uvicorn, with a
+model that understands colours in place of CLIP, which has no part in keeping things and takes seconds to load. The others
+hit `bentoml serve` with all of its processes, on a folder of its own.
 """
 
 import argparse
@@ -17,7 +17,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,8 +33,8 @@ from tests.pictures import encoded, solid
 from tools.servers import ROOT, Server, free_port
 
 CLIENTS = 4
-FULL_EVERY = 17
-"""Every so many rounds the whole of `bentoml serve` is killed."""
+FULL_SHARE = 16
+"""One kill of so many hits the whole of `bentoml serve`."""
 
 
 class LightServer:
@@ -78,7 +78,8 @@ def serve(folder: Path, port: int) -> None:
 
 def kill_everything(process: subprocess.Popen[bytes]) -> None:
     """SIGKILL to every process of the server at once."""
-    os.killpg(process.pid, signal.SIGKILL)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
 
@@ -142,12 +143,22 @@ def missing(url: str, ledger: Ledger) -> list[str]:
     return faults
 
 
+def light(folder: Path) -> LightServer:
+    """A light server on ``folder``."""
+    return LightServer(folder)
+
+
+def full(folder: Path) -> Server:
+    """All of `bentoml serve` on ``folder``."""
+    return Server(folder / "server", STORE=f"edge:{folder / 'store'}", MEDIA=str(folder / "media"))
+
+
 def run(
     kills: int,
     folder: Path,
     *,
+    start: Callable[[Path], LightServer | Server] = light,
     seed: int = 0,
-    full_every: int = FULL_EVERY,
     spoil: Callable[[Path], None] | None = None,
 ) -> tuple[Ledger, list[str]]:
     """So many rounds of index, kill, start again; returns what was acknowledged and what of it is missing.
@@ -156,35 +167,51 @@ def run(
     """
     chance = random.Random(seed)
     ledger = Ledger()
-    for round_ in range(kills):
-        full = full_every and (round_ + 1) % full_every == 0
-        server: LightServer | Server = (
-            Server(folder / "full", STORE=f"edge:{folder / 'store'}", MEDIA=str(folder / "media"))
-            if full
-            else LightServer(folder)
-        )
-        try:
-            server.wait_until_ready()
-            over = threading.Event()
+    for _ in range(kills):
+        over = threading.Event()
+        with running(start, folder) as server:
             clients = [
                 threading.Thread(target=index_until_killed, args=(server.url, ledger, over)) for _ in range(CLIENTS)
             ]
             for client in clients:
                 client.start()
             time.sleep(chance.uniform(0.05, 0.8))
-        finally:
-            kill_everything(server.process)
         over.set()
         for client in clients:
             client.join()
     if spoil is not None:
         spoil(folder)
-    last = LightServer(folder)
-    try:
-        last.wait_until_ready()
+    with running(start, folder) as last:
         return ledger, missing(last.url, ledger)
+
+
+@contextlib.contextmanager
+def running(start: Callable[[Path], LightServer | Server], folder: Path) -> Iterator[LightServer | Server]:
+    """A ready server; at the end of the block all of its processes are killed."""
+    server = start(folder)
+    try:
+        server.wait_until_ready()
+        yield server
+        if server.process.poll() is not None:
+            raise RuntimeError(f"the server ended by itself with {server.process.returncode}")
     finally:
-        kill_everything(last.process)
+        kill_everything(server.process)
+
+
+def run_both(kills: int, folder: Path, *, seed: int = 0) -> tuple[list[Ledger], list[str]]:
+    """``kills`` in all, some of them of all that `bentoml serve` starts."""
+    many = kills // FULL_SHARE
+    ledger, faults = run(kills - many, folder / "light", seed=seed)
+    other, others = run(many, folder / "full", start=full, seed=seed)
+    return [ledger, other], faults + others
+
+
+def summary(ledgers: Sequence[Ledger]) -> str:
+    """How much was acknowledged, in words."""
+    pictures, texts, deleted = (
+        sum(len(getattr(ledger, name)) for ledger in ledgers) for name in ("pictures", "texts", "deleted")
+    )
+    return f"{pictures} pictures, {texts} texts, {deleted} deletions"
 
 
 def main() -> None:
@@ -198,10 +225,9 @@ def main() -> None:
         serve(Path(arguments.serve[0]), int(arguments.serve[1]))
         return
     with tempfile.TemporaryDirectory() as folder:
-        ledger, faults = run(arguments.kills, Path(folder), seed=arguments.seed)
+        ledgers, faults = run_both(arguments.kills, Path(folder), seed=arguments.seed)
     print(  # noqa: T201 -- the command's answer
-        f"{arguments.kills} kills; acknowledged: {len(ledger.pictures)} pictures, {len(ledger.texts)} texts, "
-        f"{len(ledger.deleted)} deletions; missing: {len(faults)} {faults[:10]}"
+        f"{arguments.kills} kills; acknowledged: {summary(ledgers)}; missing: {len(faults)} {faults[:10]}"
     )
     sys.exit(bool(faults))
 

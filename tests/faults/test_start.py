@@ -67,7 +67,7 @@ def of_no_configuration(folder: Path) -> None:
         (one_byte_short, "damaged"),
         (pickled, "safetensors"),
         (pickled_under_the_safe_name, "damaged"),
-        (of_another_shape, "do not fit"),
+        (of_another_shape, "does not fit"),
         (of_no_configuration, CONFIG),
     ],
 )
@@ -96,7 +96,7 @@ def test_a_store_of_another_model(start: Start) -> None:
     spec = json.loads(note.read_text())
     note.write_text(json.dumps(spec | {"fingerprint": "0" * 64}))
     (first.folder / "server.log").unlink()
-    assert "another model" in ended(start(ready=False))
+    assert "start with the old model" in ended(start(ready=False))
 
 
 def test_a_folder_that_is_a_file(start: Start, tmp_path: Path) -> None:
