@@ -23,6 +23,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from crossmodal import supervision
 from crossmodal.api import EdgeMiddleware, Traffic, TrafficLimits, create_app, protocol
+from crossmodal.api.cors import cors_options
 from crossmodal.api.gate import Gatekeeper
 from crossmodal.encoder import Encoder as EncoderPort
 from crossmodal.encoder import Lane, LocalEncoder, RemoteEncoder
@@ -292,11 +293,5 @@ class CrossModalSearch:
 
 
 if settings.cors_origins:
-    cast("Any", CrossModalSearch).add_asgi_middleware(
-        CORSMiddleware,
-        allow_origins=settings.cors_origins,
-        allow_methods=["GET", "HEAD", "POST", "DELETE"],
-        allow_headers=["Authorization", "Content-Type", "X-Request-ID"],
-        expose_headers=["X-Request-ID", "Server-Timing", "Retry-After", "ETag"],
-    )
+    cast("Any", CrossModalSearch).add_asgi_middleware(CORSMiddleware, **cors_options(settings.cors_origins))
 cast("Any", CrossModalSearch).add_asgi_middleware(EdgeMiddleware, traffic=traffic, gate=gate)
