@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 import aiohttp
 import bentoml
@@ -20,6 +20,7 @@ from bentoml.exceptions import BentoMLException
 from bentoml.validators import ContentType
 from numpy.typing import NDArray
 from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp
 
 from crossmodal import supervision
 from crossmodal.api import EdgeMiddleware, Traffic, TrafficLimits, create_app, protocol
@@ -201,6 +202,12 @@ traffic = Traffic(
 )
 
 
+def _edge(inner: ASGIApp) -> ASGIApp:
+    """The edge around BentoML's whole app: what is refused costs no more than it must, and BentoML's own answers pass it."""
+    edge = EdgeMiddleware(inner, traffic=traffic, gate=gate)
+    return CORSMiddleware(edge, **cors_options(settings.cors_origins)) if settings.cors_origins else edge
+
+
 @bentoml.service(
     workers=settings.api_workers,
     traffic={"timeout": settings.timeout + _OVER_BENTOML},
@@ -217,6 +224,7 @@ class CrossModalSearch:
     def __init__(self) -> None:
         configure_logging()
         supervision.end_with_parent()
+        protocol.stand_around(_edge)
         self._container: Container | None = None
         self._started = False
         self._tasks: list[asyncio.Task[None]] = []
@@ -290,8 +298,3 @@ class CrossModalSearch:
         if self._container is None:
             os._exit(0)  # the thread that loads the model cannot be ended, and nothing else is under way
         await self._container.close()
-
-
-if settings.cors_origins:
-    cast("Any", CrossModalSearch).add_asgi_middleware(CORSMiddleware, **cors_options(settings.cors_origins))
-cast("Any", CrossModalSearch).add_asgi_middleware(EdgeMiddleware, traffic=traffic, gate=gate)

@@ -171,6 +171,8 @@ class Exchange:
 
     async def _fail(self, error: CrossModalError) -> None:
         if not self._started:
+            if isinstance(error, DeadlineExceeded):
+                log.warning("request over its time", code=error.code, path=self._scope["path"])
             await self.refuse(error)
             return
         log.warning("an answer was broken off", code=error.code, path=self._scope["path"])

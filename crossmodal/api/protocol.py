@@ -2,15 +2,17 @@
 
 uvicorn answers it in plain text, waits for ever for the rest of a request's head and lets a head grow without bound.
 This protocol class answers with problems and bounds both. It also keeps idle connections longer. ``install`` makes
-uvicorn use it.
+uvicorn use it; ``stand_around`` puts an ASGI wrapper around whatever app the server has.
 """
 
 import asyncio
 import uuid
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
 import uvicorn.config
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from crossmodal import telemetry
@@ -35,6 +37,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.timeout_keep_alive = max(self.timeout_keep_alive, KEEP_ALIVE_SECONDS)
+        self.app = _around(self.app)
         self._head_bytes = 0
         self._head_timer: asyncio.TimerHandle | None = None
         self._fault: CrossModalError | None = None
@@ -120,6 +123,25 @@ def _fault_of(headers: list[tuple[bytes, bytes]], version: str) -> CrossModalErr
 def install() -> None:
     """Make every uvicorn server of this process use ``GuardedProtocol``."""
     uvicorn.config.HTTP_PROTOCOLS["auto"] = f"{__name__}:{GuardedProtocol.__name__}"
+
+
+def stand_around(wrap: Callable[[ASGIApp], ASGIApp]) -> None:
+    """Let ``wrap`` stand around the app of this process's servers, outside of every middleware of its own."""
+    _wraps[:] = [wrap]
+    _wrapped.clear()
+
+
+_wraps: list[Callable[[ASGIApp], ASGIApp]] = []
+_wrapped: dict[int, ASGIApp] = {}
+
+
+def _around(app: Any) -> Any:
+    """``app`` as the wrapper has it; made once, though each connection asks."""
+    if not _wraps:
+        return app
+    if id(app) not in _wrapped:
+        _wrapped[id(app)] = _wraps[0](app)
+    return _wrapped[id(app)]
 
 
 def _raw_response(error: CrossModalError) -> bytes:
