@@ -78,7 +78,7 @@ serve: install ## serve on PORT (default 3000) what DATA holds
 .PHONY: bento
 bento: install ## build a bento, the deployable archive
 	@mkdir -p "$(BENTOML_HOME)"
-	$(BIN)/bentoml build
+	PATH="$(dir $(abspath $(UV))):$$PATH" $(BIN)/bentoml build
 
 # --- check -----------------------------------------------------------------------------------------------------------
 
