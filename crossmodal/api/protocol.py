@@ -23,7 +23,10 @@ from crossmodal.errors import CrossModalError, HeadersTooLarge, MalformedBody, R
 HEAD_SECONDS = 20.0
 """How long a client may take to send the head of a request."""
 MAX_HEAD_BYTES = 64 * 1024
-"""Request line and headers together; a piece that completes them may go beyond."""
+"""Request line and headers together, and what stands between two pieces of content or after the last."""
+READING_SECONDS = 20.0
+READING_BYTES = 64 * 1024
+"""A client that has more to read than fits on the way must read so much in so many seconds."""
 KEEP_ALIVE_SECONDS = 75
 """How long an idle connection is kept at least: longer than clients and balancers keep theirs, since whoever closes first
 risks that the other is just sending. uvicorn's own 5 s are httpx's too."""
@@ -38,7 +41,11 @@ class GuardedProtocol(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self.timeout_keep_alive = max(self.timeout_keep_alive, KEEP_ALIVE_SECONDS)
         self.app = _around(self.app)
-        self._head_bytes = 0
+        self._overhead = 0
+        self._unfinished = True
+        self._head_is_there = False
+        self._reading_timer: asyncio.TimerHandle | None = None
+        self._unread = 0
         self._head_timer: asyncio.TimerHandle | None = None
         self._fault: CrossModalError | None = None
 
@@ -50,18 +57,36 @@ class GuardedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop waiting."""
         self._stop_waiting()
+        if self._reading_timer is not None:
+            self._reading_timer.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parse, and count what belongs to an unfinished head."""
+        """Parse, and count what is no content: an unfinished head, trailers, extensions of chunks."""
+        self._overhead += len(data)
         super().data_received(data)
-        if self._head_timer is not None and not self.transport.is_closing():
-            self._head_bytes += len(data)
-            if self._head_bytes > MAX_HEAD_BYTES:
-                self._refuse(HeadersTooLarge(f"the request's head is over {MAX_HEAD_BYTES} bytes"))
+        if self._unfinished and self._overhead > MAX_HEAD_BYTES and not self.transport.is_closing():
+            self._refuse(HeadersTooLarge(f"the request has over {MAX_HEAD_BYTES} bytes that are no content"))
+
+    def on_body(self, body: bytes) -> None:
+        """Content came: what is counted begins anew."""
+        self._overhead = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """The request is whole, with its trailers."""
+        self._overhead = 0
+        self._unfinished = False
+        super().on_message_complete()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header. Trailers are none: a proxy that checks headers does not see them, so neither may the app."""
+        if not self._head_is_there:
+            super().on_header(name, value)
 
     def on_message_begin(self) -> None:
         """Give a further request on the connection its time."""
+        self._unfinished, self._head_is_there = True, False
         super().on_message_begin()
         if self._head_timer is None:
             self._await_head()
@@ -69,6 +94,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """The head is there; one that must be refused ends the parsing, which calls ``send_400_response``."""
         self._stop_waiting()
+        self._head_is_there = True
         self._fault = _fault_of(self.headers, self.parser.get_http_version())
         if self._fault is not None:
             raise self._fault
@@ -82,8 +108,23 @@ class GuardedProtocol(HttpToolsProtocol):
         """Never: there are no WebSockets here, and the answer to plain HTTP is the better one."""
         return False
 
+    def pause_writing(self) -> None:
+        """The client reads more slowly than the answer is made: see to it that it reads at all."""
+        super().pause_writing()
+        if self._reading_timer is None:
+            self._unread = self.transport.get_write_buffer_size()
+            self._reading_timer = self.loop.call_later(READING_SECONDS, self._check_reading)
+
+    def _check_reading(self) -> None:
+        """End the connection of a client that hardly reads; what is kept for it, and its place, are needed."""
+        self._reading_timer = None
+        unread, before = self.transport.get_write_buffer_size(), self._unread
+        if before - unread < READING_BYTES and self.flow.write_paused:
+            self.transport.abort()
+        elif self.flow.write_paused:
+            self.pause_writing()
+
     def _await_head(self) -> None:
-        self._head_bytes = 0
         self._head_timer = self.loop.call_later(HEAD_SECONDS, self._head_is_late)
 
     def _stop_waiting(self) -> None:
@@ -93,7 +134,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _head_is_late(self) -> None:
         self._head_timer = None
-        if self._head_bytes:
+        if self._overhead:
             self._refuse(RequestTimeout(f"the request's head did not come within {HEAD_SECONDS:.0f} seconds"))
         elif not self.transport.is_closing():
             self.transport.close()  # a connection opened in advance and never used

@@ -3,10 +3,12 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import uvicorn
 from starlette.responses import PlainTextResponse
+from starlette.types import Receive, Scope, Send
 
 from crossmodal.api import protocol
 from tools.servers import free_port
@@ -15,12 +17,22 @@ GOOD = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 @pytest.fixture
-async def port(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
+def app() -> list[Any]:
+    """What answers; a test may put another in its place."""
+    return [PlainTextResponse("fine")]
+
+
+@pytest.fixture
+async def port(app: list[Any], monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
     monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.3)
     monkeypatch.setitem(uvicorn.config.HTTP_PROTOCOLS, "auto", "")
     protocol.install()
     port = free_port()
-    server = uvicorn.Server(uvicorn.Config(PlainTextResponse("fine"), port=port, log_level="critical"))
+
+    async def current(scope: Scope, receive: Receive, send: Send) -> None:
+        await app[0](scope, receive, send)
+
+    server = uvicorn.Server(uvicorn.Config(current, port=port, log_level="critical"))
     task = asyncio.create_task(server.serve())
     while not server.started:  # noqa: ASYNC110 -- uvicorn has no event for it
         await asyncio.sleep(0.01)
@@ -111,3 +123,64 @@ async def test_each_request_of_a_connection_has_its_own_time(port: int) -> None:
 async def test_a_websocket_is_answered_as_plain_http(port: int) -> None:
     upgrade = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
     assert (await answers(port, upgrade)).startswith(b"HTTP/1.1 200")
+
+
+def echo_headers() -> Any:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        while (await receive()).get("more_body"):
+            pass
+        names = sorted(name.decode() for name, _ in scope["headers"])
+        await PlainTextResponse(" ".join(names))(scope, receive, send)
+
+    return app
+
+
+CHUNKED = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n"
+
+
+async def test_trailers_are_no_headers(port: int, app: list[Any]) -> None:
+    app[0] = echo_headers()
+    got = await answers(port, CHUNKED + b"Authorization: Bearer x\r\nX-Request-ID: y\r\n\r\n")
+    assert got.startswith(b"HTTP/1.1 200")
+    assert got.endswith(b"host transfer-encoding")
+
+
+@pytest.mark.parametrize("piece", [b"a: b\r\n", b"a"], ids=["many", "one without end"])
+async def test_trailers_without_end_are_refused(port: int, app: list[Any], piece: bytes) -> None:
+    app[0] = echo_headers()
+    got = await answers(port, CHUNKED + piece, *[piece * (16_400 // len(piece))] * 4)
+    assert problem(got) == (431, "headers_too_large")
+
+
+async def test_a_chunk_extension_without_end_is_refused(port: int, app: list[Any]) -> None:
+    app[0] = echo_headers()
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3;"
+    got = await answers(port, head, *[b"a" * 16_384] * 4)
+    assert problem(got) == (431, "headers_too_large")
+
+
+async def test_a_client_that_does_not_read_is_cut_off(
+    port: int, app: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "READING_SECONDS", 0.3)
+    ended = asyncio.Event()
+
+    async def endless(_: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        leaving = asyncio.ensure_future(_until_gone(receive))
+        while not leaving.done():
+            await send({"type": "http.response.body", "body": bytes(2**20), "more_body": True})
+            await asyncio.sleep(0)
+        ended.set()
+
+    app[0] = endless
+    _, writer = await asyncio.open_connection("127.0.0.1", port, limit=1)
+    writer.write(GOOD)
+    async with asyncio.timeout(10):
+        await ended.wait()
+    writer.close()
+
+
+async def _until_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
