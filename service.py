@@ -211,8 +211,8 @@ def _edge(inner: ASGIApp) -> ASGIApp:
 @bentoml.service(
     workers=settings.api_workers,
     traffic={"timeout": settings.timeout + _OVER_BENTOML},
-    # The access log decodes content types as UTF-8 and breaks the answer where one is not.
-    logging={"access": {"request_content_type": False}},
+    # Ours is the edge's: BentoML's breaks on content types that are not UTF-8, and a path can forge lines of it.
+    logging={"access": {"enabled": False}},
 )
 @bentoml.asgi_app(app, path="/")
 class CrossModalSearch:

@@ -9,17 +9,24 @@ import asyncio
 import atexit
 import ctypes
 import os
+import shutil
 import signal
 import sys
+import tempfile
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import TypeVar
 
 import psutil
 
 T = TypeVar("T")
+
+_METRICS_HERE = "CROSSMODAL_METRICS_FOLDER"
+_METRICS = "PROMETHEUS_MULTIPROC_DIR"
+_MEMORY = Path("/dev/shm")  # noqa: S108 -- a folder of our own is made there
 
 EXIT_MISCONFIGURED = 78
 """EX_CONFIG of sysexits.h."""
@@ -31,6 +38,26 @@ def end_quietly_on_sigterm() -> None:
     """Exit with 0 on SIGTERM as long as nobody else handles it: nothing has begun yet."""
     if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+
+
+def keep_metrics_in_memory() -> None:
+    """In the parent: let the workers keep their metrics' files where no full disk can kill them.
+
+    The files are written through memory maps: on a full disk the kernel kills the process that counts something (SIGBUS).
+    Call before workers start; each calls ``use_metrics_in_memory``. Where there is no such place nothing changes.
+    """
+    if _METRICS_HERE in os.environ or not os.access(_MEMORY, os.W_OK):
+        return
+    folder = tempfile.mkdtemp(prefix="crossmodal-metrics-", dir=_MEMORY)
+    os.environ[_METRICS_HERE] = folder
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+
+
+def use_metrics_in_memory() -> None:
+    """In a worker, before the first metric is made."""
+    folder = os.environ.get(_METRICS_HERE)
+    if folder is not None and _METRICS in os.environ:
+        os.environ[_METRICS] = folder
 
 
 @contextmanager
@@ -59,7 +86,8 @@ def supervise() -> None:
             os._exit(EXIT_MISCONFIGURED)
 
     signal.signal(_GIVE_UP_SIGNAL, give_up)
-    atexit.register(exit_with_status)
+    atexit.register(exit_with_status)  # before the next one, for the last one registered runs first
+    keep_metrics_in_memory()
 
 
 def end_server(parent: int) -> None:
@@ -152,3 +180,6 @@ async def in_daemon_thread(work: Callable[[], T]) -> T:
 def _call_if_open(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
     if not loop.is_closed():
         loop.call_soon_threadsafe(callback)
+
+
+use_metrics_in_memory()  # metrics are made when their modules are imported, and this one is imported before them

@@ -30,17 +30,18 @@ class Caller:
 ANYBODY = Caller(DEFAULT_TENANT, frozenset(Right), "anybody")
 """The caller of every request while no keys are configured."""
 
-_IN_SCOPE = "crossmodal.caller"
+CALLER = "crossmodal.caller"
+"""Where an ASGI scope has it."""
 
 
 def set_caller(scope: MutableMapping[str, Any], caller: Caller) -> None:
     """Note in an ASGI scope who is asking."""
-    scope[_IN_SCOPE] = caller
+    scope[CALLER] = caller
 
 
 def caller_of(request: Request) -> Caller:
     """Return who is asking, as the edge has noted it."""
-    caller = request.scope.get(_IN_SCOPE, ANYBODY)
+    caller = request.scope.get(CALLER, ANYBODY)
     return caller if isinstance(caller, Caller) else ANYBODY
 
 

@@ -2,23 +2,30 @@
 
 import asyncio
 import re
+import time
 import uuid
 
+import structlog
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from crossmodal import telemetry
-from crossmodal.api.caller import set_caller
+from crossmodal.api.caller import ANYBODY, CALLER, Caller, set_caller
 from crossmodal.api.exchange import Exchange
-from crossmodal.api.gate import Gatekeeper, challenge
+from crossmodal.api.gate import NOBODY, Gatekeeper, challenge
 from crossmodal.api.traffic import Traffic
 from crossmodal.errors import CrossModalError, ModelUnavailable
+
+log = structlog.get_logger()
 
 _CLIENT_ID = re.compile(r"[\x21-\x7e]{1,128}")
 
 READY_PATH = "/readyz"
 PROBES = frozenset({READY_PATH, "/livez", "/healthz"})
 """Answered whatever the load: who asks decides whether this process lives."""
+_NOT_LOGGED = PROBES | {"/metrics"}
+_LOGGED_CHARS = 500
+
 PROBE_SECONDS = 4.0
 """A probe that takes longer is answered with 503: its reader has given up, or is about to."""
 
@@ -40,6 +47,7 @@ class EdgeMiddleware:
         id_token = telemetry.request_id.set(_request_id(Headers(scope=scope)))
         stages_token = telemetry.start_stages()
         exchange = Exchange(scope, receive, send, self._traffic)
+        began = time.perf_counter()
         try:
             if scope["path"] in PROBES:
                 await self._probe(exchange, scope["path"])
@@ -48,12 +56,18 @@ class EdgeMiddleware:
         except CrossModalError as error:
             await exchange.refuse(error, headers=challenge(scope, error))
         finally:
+            if scope["path"] not in _NOT_LOGGED:
+                _log_access(scope, exchange.status, time.perf_counter() - began)
             telemetry.end_stages(stages_token)
             telemetry.request_id.reset(id_token)
 
     async def _serve(self, exchange: Exchange, scope: Scope) -> None:
-        set_caller(scope, self._gate.admit(scope))
-        with self._traffic.place(scope["path"]):
+        caller = self._gate.admit(scope)
+        set_caller(scope, caller)
+        if caller is NOBODY:  # what needs no key is little work, and must not keep out who has one
+            await exchange.serve(self._app)
+            return
+        with self._traffic.place(scope["path"], None if caller is ANYBODY else caller.name):
             await exchange.serve(self._app)
 
     async def _probe(self, exchange: Exchange, path: str) -> None:
@@ -64,6 +78,20 @@ class EdgeMiddleware:
                 await exchange.serve(self._app)
         except TimeoutError:
             raise ModelUnavailable("a part of the service does not answer") from None
+
+
+def _log_access(scope: Scope, status: int, seconds: float) -> None:
+    """A line for each request: JSON, in which no path can begin a line of its own."""
+    caller = scope.get(CALLER)
+    log.info(
+        "request",
+        method=scope["method"],
+        path=scope["path"][:_LOGGED_CHARS],
+        status=status,
+        ms=round(seconds * 1000, 1),
+        caller=caller.name if isinstance(caller, Caller) else None,
+        client=(scope.get("client") or [None])[0],
+    )
 
 
 def _request_id(headers: Headers) -> str:

@@ -12,8 +12,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from crossmodal import telemetry
 from crossmodal.api.problems import MEDIA_TYPE, ProblemResponse, from_status
-from crossmodal.api.traffic import Traffic
-from crossmodal.errors import ClientGone, CrossModalError, DeadlineExceeded, PayloadTooLarge
+from crossmodal.api.traffic import BODY_BYTES_PER_SECOND, BODY_GRACE_SECONDS, Traffic
+from crossmodal.errors import ClientGone, CrossModalError, DeadlineExceeded, PayloadTooLarge, RequestTimeout
 
 log = structlog.get_logger()
 
@@ -28,7 +28,9 @@ SECURITY_HEADERS = {
 SENDING_FACTOR = 10
 """An answer that has begun may take this many times the time it had to begin: clients read slowly."""
 LINGER_SECONDS = 3.0
-"""How long what is left of a refused body is read and dropped, so that its sender gets to read the answer."""
+LINGER_BODIES = 5
+"""How long, and for how many times the limit of a body, what is left of a refused one is read and dropped, so that its
+sender gets to read the answer."""
 CANCEL_SECONDS = 5.0
 """How long work that was given up may take to clean up before the answer is sent all the same."""
 _SMALL_BODY = 2**20
@@ -58,9 +60,13 @@ class Exchange:
         self._declared = int(declared) if declared.isdecimal() else None
         self._has_body = bool(self._declared) or "transfer-encoding" in headers
         self._received = 0
+        self._began = asyncio.get_running_loop().time()
+        self._closing = scope.get("http_version") == "1.0" or headers.get("connection", "").lower() == "close"
         self._unread_start = not self._has_body
         self._complete = asyncio.Event()
         self._gone = asyncio.Event()
+        self.status = 0
+        """The status answered, 0 before there is one."""
         self._started = False
         self._ended = False
         self._lingers = False
@@ -106,7 +112,7 @@ class Exchange:
             self._unread_start = False
             self._complete.set()
             return {"type": "http.request", "body": b"", "more_body": False}
-        message = await self._receive()
+        message = await self._receive_in_time()
         if message["type"] == "http.disconnect":
             self._gone.set()
             return message
@@ -125,6 +131,7 @@ class Exchange:
                 self._foreign_headers = {name: headers[name] for name in ("allow", "retry-after") if name in headers}
                 return
             self._started = True
+            self.status = message["status"]
             self._add_headers(headers, message["status"])
         elif self._foreign_status is not None:
             return
@@ -135,6 +142,15 @@ class Exchange:
             message = {"type": "http.response.body", "body": b"", "more_body": False}
         self._ended = last
         await self._send(message)
+
+    async def _receive_in_time(self) -> Message:
+        """The next piece of the body. Raises ``RequestTimeout`` if it has come too slowly so far."""
+        try:
+            async with asyncio.timeout_at(self._began + BODY_GRACE_SECONDS + self._received / BODY_BYTES_PER_SECOND):
+                return await self._receive()
+        except TimeoutError:
+            rate = f"{BODY_BYTES_PER_SECOND // 1024} KiB a second"
+            raise RequestTimeout(f"the body comes too slowly: {self._received} bytes so far; {rate} are due") from None
 
     def _count(self, count: int) -> None:
         limit = self._traffic.limits.body
@@ -199,14 +215,17 @@ class Exchange:
             headers["Server-Timing"] = timing
         for name, value in SECURITY_HEADERS.items():
             headers.setdefault(name, value)
+        if self._traffic.draining:
+            headers["Connection"] = "close"  # the next request goes to another replica
         unread = self._has_body and not self._complete.is_set()
-        if status >= _FIRST_ERROR and unread and (self._declared is None or self._declared > _SMALL_BODY):
+        large = self._declared is None or self._declared > _SMALL_BODY
+        if status >= _FIRST_ERROR and unread and (large or self._closing or self._traffic.draining):
             self._lingers = True
             headers["Connection"] = "close"
 
     async def _linger(self) -> None:
         """Read and drop what is still coming, within bounds: closing at once would take the answer from its reader."""
-        left = self._traffic.limits.body
+        left = LINGER_BODIES * self._traffic.limits.body
         with suppress(TimeoutError):
             async with asyncio.timeout(LINGER_SECONDS):
                 while left > 0:
@@ -214,6 +233,7 @@ class Exchange:
                     left -= len(message.get("body", b""))
                     if not message.get("more_body", False):
                         return
+                    await asyncio.sleep(0)  # a piece that is there already lets nobody else run
 
 
 def _too_large(came: str, limit: int) -> PayloadTooLarge:

@@ -32,6 +32,8 @@ from crossmodal.telemetry import count_problem, request_id
 MEDIA_TYPE = "application/problem+json"
 _MAX_FAULTS = 20
 """So many of a body's faults are listed; a body can hold thousands."""
+_MAX_NAME = 100
+"""Names of a body's members are the sender's: so many characters of them come back."""
 
 _IN_JSON = dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), "Input should be an object")
 """What pydantic says of values that are Python's by then, in the words of what the client sent."""
@@ -89,7 +91,11 @@ def at(*loc: str | int) -> Iterator[None]:
 
 def faults_of(errors: Sequence[Mapping[str, Any]], prefix: Sequence[str | int] = ()) -> list[dict[str, Any]]:
     """Entries of `errors` from pydantic's; what the client sent is not repeated."""
-    return [{"loc": [*prefix, *error["loc"]], "msg": message_of(error)} for error in errors[:_MAX_FAULTS]]
+    return [{"loc": [*prefix, *map(_cut, error["loc"])], "msg": message_of(error)} for error in errors[:_MAX_FAULTS]]
+
+
+def _cut(part: str | int) -> str | int:
+    return part[:_MAX_NAME] if isinstance(part, str) else part
 
 
 def message_of(error: Mapping[str, Any]) -> str:
@@ -106,7 +112,7 @@ def validation_problem(error: ValidationError, prefix: Sequence[str | int] = ())
 
 
 def _summary(errors: Sequence[Any]) -> ValidationFailed:
-    place = ".".join(str(part) for part in errors[0]["loc"]) or "body"
+    place = ".".join(str(part)[:_MAX_NAME] for part in errors[0]["loc"]) or "body"
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
     return ValidationFailed(f"{place}: {message_of(errors[0])}{more}")
 

@@ -1,6 +1,7 @@
 """How much the process has in hand, what it may still take, and whether it is about to end."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,6 +10,11 @@ from crossmodal.errors import ModelUnavailable, Overloaded
 
 BULK_PATHS = ("/index/",)
 """Work nobody waits for at a screen. It may hold half of the places, so that searches always find one."""
+
+
+BODY_GRACE_SECONDS = 10.0
+BODY_BYTES_PER_SECOND = 16 * 1024
+"""A body must come at this rate at least, after a grace: a place is held while it comes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +42,7 @@ class Traffic:
         """Set when no new requests are taken any more."""
         self._in_flight = 0
         self._bulk = 0
+        self._held: Counter[str] = Counter()
         self._buffered = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -46,18 +53,26 @@ class Traffic:
         return self._in_flight
 
     @contextmanager
-    def place(self, path: str) -> Iterator[None]:
-        """Hold a place while the block runs. Raises ``Overloaded`` if there is none, ``ModelUnavailable`` at the end."""
+    def place(self, path: str, holder: str | None = None) -> Iterator[None]:
+        """Hold a place while the block runs. Raises ``Overloaded`` if there is none, ``ModelUnavailable`` at the end.
+
+        ``holder`` names who may hold three quarters of all at most, so that nobody alone keeps out the others.
+        """
         bulk = path.startswith(BULK_PATHS)
-        self._admit(bulk=bulk)
+        self._admit(bulk=bulk, holder=holder)
         self._in_flight += 1
         self._bulk += bulk
+        if holder is not None:
+            self._held[holder] += 1
         self._idle.clear()
         try:
             yield
         finally:
             self._in_flight -= 1
             self._bulk -= bulk
+            if holder is not None:
+                self._held[holder] -= 1
+                self._held += Counter()  # forgets who holds none
             if not self._in_flight:
                 self._idle.set()
 
@@ -73,7 +88,7 @@ class Traffic:
         """Return when nothing is in flight."""
         await self._idle.wait()
 
-    def _admit(self, *, bulk: bool) -> None:
+    def _admit(self, *, bulk: bool, holder: str | None) -> None:
         if self.closed:
             raise ModelUnavailable("this replica is shutting down; send the request again")
         limit = self.limits.concurrency
@@ -81,3 +96,7 @@ class Traffic:
             raise Overloaded(f"{self._in_flight} requests are being answered, which is the limit")
         if bulk and self._bulk >= max(1, limit // 2):
             raise Overloaded(f"{self._bulk} indexing requests are being answered, which is the limit for those")
+        if holder is not None and self._held[holder] >= max(1, limit * 3 // 4):
+            raise Overloaded(
+                f"{self._held[holder]} requests of this key are being answered, which is the limit for one"
+            )

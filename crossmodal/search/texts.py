@@ -27,7 +27,8 @@ def check_id(item_id: str) -> str:
     if not is_encodable(item_id) or not item_id.isprintable():
         raise ValidationFailed("the id holds characters that cannot be printed")
     parts = item_id.split("/")
-    if any(part in {"", ".", ".."} for part in parts) or parts[-1] == "thumbnail":
+    # What stands behind a semicolon is a parameter to some readers of paths (RFC 3986, section 3.3), as to the gate.
+    if "" in parts or any(part.partition(";")[0] in {".", ".."} for part in parts) or parts[-1] == "thumbnail":
         detail = f"the id {item_id[:_PREVIEW]!r} cannot stand in a URL: no empty, '.' or '..' parts, and not ending in '/thumbnail'"
         raise ValidationFailed(detail)
     return item_id

@@ -1,5 +1,7 @@
 import asyncio
 import json
+import sys
+from contextlib import suppress
 
 import pytest
 import structlog
@@ -56,3 +58,14 @@ def test_a_log_line_is_json_with_the_request_id(capsys: pytest.CaptureFixture[st
     telemetry.request_id.reset(token)
     line = json.loads(capsys.readouterr().err)
     assert (line["event"], line["count"], line["request_id"], line["level"]) == ("something", 3, "abc", "info")
+
+
+def test_a_log_that_cannot_be_written_fails_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    with open("/dev/full", "w", encoding="utf-8", buffering=1) as full:  # noqa: PTH123 -- says "no space left"
+        monkeypatch.setattr(sys, "stderr", full)
+        telemetry.configure_logging()
+        structlog.get_logger().warning("nobody will read this")
+        monkeypatch.undo()
+        with suppress(OSError):
+            full.close()
+    telemetry.configure_logging()

@@ -26,7 +26,7 @@ from crossmodal.api.schemas import (
 from crossmodal.errors import ClientError, ValidationFailed
 from crossmodal.search.indexing import Indexed, Status, Submission
 from crossmodal.search.intake import Intake, together
-from crossmodal.search.texts import is_encodable
+from crossmodal.search.texts import MAX_ID_CHARS, is_encodable
 from crossmodal.store.metadata import check_metadata
 
 router = APIRouter(prefix="/index", tags=["index"])
@@ -137,7 +137,7 @@ def _item(item: Any, model: type[M]) -> M:
         return model.model_validate(item, strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        place = ".".join(str(part) for part in first["loc"]) or "item"
+        place = ".".join(str(part)[:MAX_ID_CHARS] for part in first["loc"]) or "item"
         raise ValidationFailed(f"{place}: {message_of(first)}") from None
 
 
@@ -163,7 +163,10 @@ def _answer(results: Sequence[Indexed], place: str) -> Response:
 
 def _render(result: Indexed) -> dict[str, Any]:
     known = result.id is not None and is_encodable(result.id)
-    rendered: dict[str, Any] = {"id": result.id if known else None, "status": result.status.value}
+    rendered: dict[str, Any] = {
+        "id": result.id[:MAX_ID_CHARS] if result.id is not None and known else None,
+        "status": result.status.value,
+    }
     if result.error is not None:
         rendered["error"] = {"code": result.error.code, "detail": result.error.detail}
     return rendered

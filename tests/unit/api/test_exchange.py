@@ -3,12 +3,15 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 
 import pytest
 from starlette.responses import PlainTextResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from crossmodal.api import EdgeMiddleware, Traffic, TrafficLimits
+from crossmodal.errors import Overloaded
+from crossmodal.telemetry import configure_logging
 
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
@@ -118,6 +121,49 @@ async def test_the_time_runs_while_the_body_comes(work: Work) -> None:
     assert (client.status, client.problem["code"]) == (504, "deadline_exceeded")
     assert not work.started.is_set()
     assert client.header(b"connection") == b"close"
+
+
+async def test_a_body_that_trickles_loses_its_place(work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("crossmodal.api.exchange.BODY_GRACE_SECONDS", 0.1)
+    client = Client(work)
+    client.send(b"{", more=True)
+    asyncio.get_running_loop().call_later(0.5, client.leave)  # ends the lingering
+    await client.task
+    assert (client.status, client.problem["code"]) == (408, "request_timeout")
+    assert client.traffic.in_flight == 0
+
+
+async def test_nobody_alone_holds_all_places() -> None:
+    traffic = Traffic(TrafficLimits(concurrency=8))
+    with ExitStack() as places:
+        for _ in range(6):
+            places.enter_context(traffic.place("/x", "greedy"))
+        with pytest.raises(Overloaded, match="of this key"):
+            places.enter_context(traffic.place("/x", "greedy"))
+        places.enter_context(traffic.place("/x", "modest"))
+    assert traffic.in_flight == 0
+    with traffic.place("/x", "greedy"):
+        assert traffic.in_flight == 1
+
+
+async def test_each_request_is_one_line_of_the_log(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging()
+    client = Client(PlainTextResponse("fine"), path="/a\r\nFORGED\0", method="GET")
+    client.send(b"")
+    await client.task
+    (line,) = capsys.readouterr().err.splitlines()
+    logged = json.loads(line)
+    assert (logged["event"], logged["method"], logged["path"], logged["status"]) == (
+        "request",
+        "GET",
+        "/a\r\nFORGED\0",
+        200,
+    )
+    assert logged["caller"] == "anybody"
+    probe = Client(PlainTextResponse("fine"), path="/livez", method="GET")
+    probe.send(b"")
+    await probe.task
+    assert capsys.readouterr().err == ""
 
 
 async def test_an_answer_that_has_begun_may_take_longer() -> None:

@@ -106,3 +106,14 @@ async def test_the_document_says_how_keys_travel_and_needs_none(guarded: httpx.A
     document = (await guarded.get("/docs.json", headers={"authorization": ""})).json()
     assert document["components"]["securitySchemes"] == {"key": {"type": "http", "scheme": "bearer"}}
     assert document["security"] == [{"key": []}, {}]
+
+
+async def test_what_needs_no_key_takes_no_place(container: Container, gatekeeper: Gatekeeper) -> None:
+    app = create_app()
+    app.state.container = container
+    traffic = Traffic(TrafficLimits(concurrency=1))
+    transport = httpx.ASGITransport(EdgeMiddleware(app, traffic=traffic, gate=gatekeeper))
+    async with httpx.AsyncClient(transport=transport, base_url="http://test", headers=KEY) as client:
+        with traffic.place("/stats"):
+            assert (await client.get("/docs.json")).status_code == 200
+            problem(await client.get("/stats"), 429, "overloaded")

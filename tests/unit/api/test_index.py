@@ -206,3 +206,21 @@ async def test_of_many_at_once_one_indexes_and_the_others_change_nothing(client:
     assert sum(answer.json()["indexed"] for answer in answers) == 1
     assert sum(answer.json()["unchanged"] for answer in answers) == 11
     assert (await client.get("/stats")).json()["images_indexed"] == 1
+
+
+@pytest.mark.parametrize("item_id", ["..;x", "a/..;/b", ".;"])
+async def test_an_id_that_could_not_be_reached_is_refused(client: httpx.AsyncClient, item_id: str) -> None:
+    answer = await client.post("/index/texts", json={"items": [{"text": "a text", "id": item_id}]})
+    assert "cannot stand in a URL" in problem(answer, 422, "validation_failed")["errors"][0]["msg"]
+
+
+async def test_names_of_the_sender_come_back_cut(client: httpx.AsyncClient) -> None:
+    name = "k" * 100_000
+    for route, body in (
+        ("/search/text-to-image", {"query": "a", name: 1}),
+        ("/index/texts", {"items": [{"text": "a", name: 1}]}),
+        ("/index/texts", {"items": [{"text": "a", "id": name}]}),
+    ):
+        answer = await client.post(route, json=body)
+        assert answer.status_code == 422
+        assert len(answer.content) < 3000
