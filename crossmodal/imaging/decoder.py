@@ -18,7 +18,7 @@ from pathlib import Path
 
 import structlog
 
-from crossmodal.errors import ImageUndecodable, Overloaded, ServerError
+from crossmodal.errors import DeadlineExceeded, ImageUndecodable, Overloaded, ServerError
 from crossmodal.imaging import wire, worker
 from crossmodal.imaging.limits import ImageLimits
 from crossmodal.imaging.prepare import Prepared
@@ -68,8 +68,9 @@ class Decoder:
     def prepare(self, content: bytes, preprocessing: Preprocessing, *, thumbnail: bool = False) -> Prepared:
         """Do what ``crossmodal.imaging.prepare`` does, in the process.
 
-        Raises what that raises; ImageUndecodable for a picture that takes too long or kills the process; ServerError
-        when the process cannot be started or fails by itself.
+        Raises what that raises; ImageUndecodable for a picture that uses up its CPU time or kills the process;
+        DeadlineExceeded when it is not ready in time all the same; ServerError when the process cannot be started or
+        fails by itself.
         """
         with self._lock:
             process = self._running()
@@ -141,16 +142,19 @@ class Decoder:
 
     def _lost(
         self, process: subprocess.Popen[bytes], content: bytes, *, timed_out: bool
-    ) -> ImageUndecodable | Overloaded:
+    ) -> ImageUndecodable | DeadlineExceeded | Overloaded:
         """End what is left of the process and say what the picture did to it."""
         status = None if timed_out else _status(process)
         _end(process)
         if self._closed:
             return Overloaded(_STOPPING)
-        too_long = timed_out or (status is not None and -status in worker.OVERDUE)
+        by_clock = timed_out or status == -worker.CLOCK_OVERDUE
+        too_long = by_clock or status == -worker.CPU_OVERDUE
         reason = DEADLINE if too_long else CRASH
         self._on_lost(reason)
         _log.warning("decoder lost", reason=reason, status=status, sha256=hash_content(content), bytes=len(content))
+        if by_clock:  # without having used up its CPU time: the machine is too busy, or somebody stopped the process
+            return DeadlineExceeded("The picture could not be decoded in time; try again.")
         if too_long:
             return ImageUndecodable(f"The picture takes too long to decode: over {self._seconds:g} s.")
         return ImageUndecodable("The picture cannot be decoded: it breaks the decoder.")

@@ -28,8 +28,9 @@ _MEMORY_PER_BYTE = 4
 _CLOCK_FACTOR = 3
 
 
-OVERDUE = (signal.SIGPROF, signal.SIGALRM)
-"""What the kernel ends this process with when a picture takes too long."""
+CPU_OVERDUE = signal.SIGPROF
+CLOCK_OVERDUE = signal.SIGALRM
+"""What the kernel ends this process with when a picture takes too long: by CPU time, and by the clock."""
 
 
 def configuration(limits: ImageLimits, seconds: float) -> str:
@@ -63,7 +64,7 @@ def main() -> None:
     # Both come to the whole process group, as from a terminal, while the service still finishes its requests.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    for number in OVERDUE:
+    for number in (CPU_OVERDUE, CLOCK_OVERDUE):
         signal.signal(number, signal.SIG_DFL)
     answers = _claim_streams()
     confine(memory_for(limits))

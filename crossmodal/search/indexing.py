@@ -9,7 +9,7 @@ from enum import StrEnum
 import numpy as np
 
 from crossmodal.encoder import Encoder, Lane
-from crossmodal.errors import ClientError, Conflict
+from crossmodal.errors import ClientError, Conflict, CrossModalError, DeadlineExceeded
 from crossmodal.metering import charge
 from crossmodal.records import Embedding, Item, Metadata, Modality, Partition, Point, hash_content
 from crossmodal.search.pictures import Picture, PictureReader
@@ -49,7 +49,7 @@ class Indexed:
 
     id: str | None
     status: Status
-    error: ClientError | None = None
+    error: CrossModalError | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -62,11 +62,18 @@ class _Candidate:
     existing: Point | None = None
     picture: Picture | None = None
     embedding: Embedding | None = None
-    fault: ClientError | None = None
+    fault: CrossModalError | None = None
+    lost_file: bool = False
+    """The item is there, but the file of its picture is not: it is written once more."""
 
     @property
     def keeps_content(self) -> bool:
-        return self.existing is not None and self.existing.item.content_hash == self.content_hash
+        return self._same_content is not None and not self.lost_file
+
+    @property
+    def _same_content(self) -> Point | None:
+        same = self.existing is not None and self.existing.item.content_hash == self.content_hash
+        return self.existing if same else None
 
     @property
     def keeps_metadata(self) -> bool:
@@ -75,9 +82,10 @@ class _Candidate:
 
     def point(self, modality: Modality) -> Point:
         """The point to write: new, or the existing one with new metadata."""
-        if self.existing is not None and self.keeps_content:
-            item = replace(self.existing.item, metadata=self._given_metadata())
-            return Point(item, self.existing.embedding)
+        if (existing := self._same_content) is not None:
+            given = self.submission.metadata
+            metadata = existing.item.metadata if given is None else given
+            return Point(replace(existing.item, metadata=metadata), existing.embedding)
         if self.embedding is None:
             msg = f"{self.id!r} was not embedded"
             raise ValueError(msg)
@@ -166,8 +174,10 @@ class Indexing:
     async def _look_up(self, partition: Partition, entries: Sequence[_Candidate]) -> None:
         with stage("store"):
             existing = await self._store.fetch(partition, [entry.id for entry in entries], with_embeddings=True)
-        for entry, point in zip(entries, existing, strict=True):
-            entry.existing = point
+            for entry, point in zip(entries, existing, strict=True):
+                entry.existing = point
+                if partition.modality is Modality.IMAGE and entry.keeps_content:
+                    entry.lost_file = not await self._writer.has_picture(partition.tenant, entry.content_hash)
 
     async def _embed_images(self, fresh: Sequence[_Candidate], lane: Lane) -> None:
         preprocessing = (await self._encoder.info()).preprocessing
@@ -177,7 +187,7 @@ class Indexing:
                 entry.picture = await self._pictures.read(
                     entry.submission.content, preprocessing, thumbnail=True, lane=lane
                 )
-            except ClientError as fault:
+            except (ClientError, DeadlineExceeded) as fault:  # one that hangs must not fail the others either
                 entry.fault = fault
 
         await asyncio.gather(*map(read, fresh))
@@ -207,10 +217,6 @@ class Indexing:
         await self._writer.update(
             partition, [entry.point(partition.modality) for entry in changed if entry.keeps_content]
         )
-        if partition.modality is Modality.IMAGE:
-            await self._writer.release(
-                partition.tenant, (entry.existing.item.content_hash for entry in fresh if entry.existing)
-            )
         return {entry.id for entry in changed} - beaten
 
 

@@ -1,6 +1,7 @@
 """Bytes of a client to a picture the model can take, on a bounded pool of processes outside the event loop."""
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossmodal.batching import BULK_TURN, Lane
-from crossmodal.errors import Overloaded
+from crossmodal.errors import ClientError, Overloaded
 from crossmodal.fetching.base import Fetcher
 from crossmodal.imaging import ImageLimits
 from crossmodal.imaging.decoder import Decoder
@@ -21,6 +22,8 @@ from crossmodal.search.intake import FetchLimits, Intake
 from crossmodal.telemetry import count_lost_decoder, stage
 
 _MEGA = 1_000_000
+_MEGAPIXELS_PER_SECOND = 50.0
+"""About what a decoder does, of pictures that are quick to decode."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -134,7 +137,13 @@ class PictureReader:
             )
             # What was begun goes on when the client leaves, and its process is busy until it ends.
             reading.add_done_callback(lambda _: self._turns.give(decoder))
-            picture = await asyncio.shield(reading)
+            began = time.perf_counter()
+            try:
+                picture = await asyncio.shield(reading)
+            except ClientError:
+                # How large it is nobody knows, but how long it took: pictures that fail late must not be the cheap ones.
+                charge(megapixels=(time.perf_counter() - began) * _MEGAPIXELS_PER_SECOND)
+                raise
         charge(megapixels=picture.megapixels)
         return picture
 

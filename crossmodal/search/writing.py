@@ -28,26 +28,43 @@ class ItemWriter:
     async def write(self, partition: Partition, points: Sequence[Point], pictures: Sequence[Picture]) -> set[str]:
         """Put the files of ``pictures``, then the points; durable when it returns.
 
-        Returns the ids that somebody else wrote just so in the meantime: those are left as they are. Raises
-        ``StoreUnavailable``.
+        Returns the ids that somebody else wrote just so in the meantime: those are left as they are. Files that only the
+        replaced items needed are deleted. A caller that leaves does not interrupt it. Raises ``StoreUnavailable``.
         """
         if not points:
             return set()
         with stage("store"):
-            async with self._gate.shared():
-                await asyncio.gather(*(self._put(partition.tenant, picture) for picture in pictures))
-                async with self._one_writer:
-                    present = await self._store.fetch(partition, [point.item.id for point in points])
-                    pairs = list(zip(points, present, strict=True))
-                    await self._store.upsert(partition, [point for point, now in pairs if not _is_same(point, now)])
+            # Broken off between file and point it would leave a file that nobody knows of.
+            return await asyncio.shield(self._write(partition, points, pictures))
+
+    async def _write(self, partition: Partition, points: Sequence[Point], pictures: Sequence[Picture]) -> set[str]:
+        async with self._gate.shared():
+            await asyncio.gather(*(self._put(partition.tenant, picture) for picture in pictures))
+            async with self._one_writer:
+                present = await self._store.fetch(partition, [point.item.id for point in points])
+                pairs = list(zip(points, present, strict=True))
+                await self._store.upsert(partition, [point for point, now in pairs if not _is_same(point, now)])
+        if partition.modality is Modality.IMAGE:
+            await self.release(
+                partition.tenant,
+                {
+                    now.item.content_hash
+                    for point, now in pairs
+                    if now is not None and now.item.content_hash != point.item.content_hash
+                },
+            )
         return {point.item.id for point, now in pairs if _is_same(point, now)}
+
+    async def has_picture(self, tenant: str, content_hash: str) -> bool:
+        """Whether the file of a picture is there."""
+        return await self._media.exists(tenant, content_hash)
 
     async def update(self, partition: Partition, points: Sequence[Point]) -> None:
         """Write items that exist with the same content; one deleted meanwhile stays deleted."""
         if not points:
             return
         with stage("store"):
-            async with self._gate.shared():
+            async with self._gate.shared(), self._one_writer:
                 present = await self._store.fetch(partition, [point.item.id for point in points])
                 kept = [
                     point

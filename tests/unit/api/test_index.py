@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from crossmodal.api.schemas import IndexAnswer
+from crossmodal.settings import Settings
 from tests.fakes import ColourModel
 from tests.unit.api.helpers import data_url, ids, picture, places, problem, upload
 
@@ -224,3 +225,29 @@ async def test_names_of_the_sender_come_back_cut(client: httpx.AsyncClient) -> N
         answer = await client.post(route, json=body)
         assert answer.status_code == 422
         assert len(answer.content) < 3000
+
+
+async def test_pictures_that_were_replaced_leave_no_files(client: httpx.AsyncClient, settings: Settings) -> None:
+    async def index(number: int) -> None:
+        content = picture((number * 5, 100, 0))
+        answer = await client.post("/index/images", files=upload(content), data={"ids": '["same"]'})
+        assert answer.status_code == 200
+
+    await asyncio.gather(*(index(number) for number in range(30)))
+    originals = [path for path in (settings.data / "media" / "default" / "original").rglob("*") if path.is_file()]
+    assert len(originals) == 1
+    assert (await client.get("/images/same")).content == originals[0].read_bytes()
+
+
+async def test_a_lost_file_is_written_again(client: httpx.AsyncClient, settings: Settings) -> None:
+    form = {"ids": '["mine"]', "metadata": '[{"kept": true}]'}
+    await client.post("/index/images", files=upload(picture("red")), data=form)
+    for path in (settings.data / "media" / "default").rglob("*"):
+        if path.is_file():
+            path.unlink()
+    assert (await client.get("/images/mine")).status_code == 404
+    again = await client.post("/index/images", files=upload(picture("red")), data={"ids": '["mine"]'})
+    assert again.json()["results"] == [{"id": "mine", "status": "unchanged"}]
+    assert (await client.get("/images/mine")).content == picture("red")
+    assert (await client.get("/images/mine/thumbnail")).status_code == 200
+    assert (await client.get("/items/image/mine")).json()["metadata"] == {"kept": True}

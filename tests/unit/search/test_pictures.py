@@ -9,10 +9,12 @@ from typing import cast
 import numpy as np
 import pytest
 
+from crossmodal import metering
 from crossmodal.batching import BULK_TURN, Lane
-from crossmodal.errors import ImageTooLarge, ImageUndecodable, Overloaded
+from crossmodal.errors import DeadlineExceeded, ImageTooLarge, ImageUndecodable, Overloaded
 from crossmodal.imaging import ImageLimits, media_type
 from crossmodal.imaging.decoder import Decoder
+from crossmodal.metering import Bucket, Rate
 from crossmodal.records import Preprocessing, hash_content
 from crossmodal.search.pictures import PictureReader, _Turns
 from tests.pictures import BLUE, GREEN, RED, encoded, many_scans, png_bomb, solid
@@ -80,7 +82,7 @@ async def test_the_pool_heals_after_every_decoder_hung(reader: PictureReader) ->
         os.kill(pid, signal.SIGSTOP)
     answers = await asyncio.gather(*(reader.read(SMALL, PREPARING) for _ in range(4)), return_exceptions=True)
     kinds = sorted(type(answer).__name__ for answer in answers)
-    assert kinds == ["ImageUndecodable", "ImageUndecodable", "Picture", "Picture"]
+    assert kinds == ["DeadlineExceeded", "DeadlineExceeded", "Picture", "Picture"]
     assert ((await reader.read(SMALL, PREPARING)).pixels == RED).all()
 
 
@@ -94,7 +96,7 @@ async def test_the_event_loop_runs_on_while_pictures_hang(reader: PictureReader)
         await asyncio.sleep(0.01)
         turns += 1
     assert turns > 20  # of the 300 that fit into three seconds
-    assert [type(task.exception()) for task in hung] == [ImageUndecodable] * 2
+    assert [type(task.exception()) for task in hung] == [DeadlineExceeded] * 2
 
 
 async def test_too_many_waiting_are_refused(reader: PictureReader) -> None:
@@ -170,6 +172,17 @@ async def test_both_profiles_through_one_process(reader: PictureReader) -> None:
     shown, hidden = [(await reader.read(content, each)).pixels for each in (PREPARING, reference)]
     assert (shown == 255).all()
     assert not np.array_equal(hidden, shown)
+
+
+async def test_a_picture_that_fails_late_is_charged_for_its_time(reader: PictureReader) -> None:
+    bucket = Bucket(Rate(1.0, 100.0), clock=lambda: 0.0)
+    metering.use(bucket)
+    try:
+        with pytest.raises(ImageUndecodable):
+            await reader.read(many_scans(90), PREPARING)
+    finally:
+        metering.use(None)
+    assert bucket.balance < 100 - 10  # half a second of a decoder
 
 
 class Idle:
