@@ -14,7 +14,9 @@ import crossmodal
 from crossmodal.api import schemas
 from crossmodal.api.described import FILTER, PICTURE_FILE, component, resolved
 from crossmodal.api.problems import MEDIA_TYPE
+from crossmodal.api.schemas.base import MAX_IMAGES, Common
 
+_ABOUT = "Search pictures and texts by meaning. Request bodies refuse members that are not listed here."
 _REF = "#/components/schemas/{model}"
 _JSON = "application/json"
 
@@ -61,11 +63,11 @@ def json_text(description: str) -> dict[str, Any]:
 def _files(name: str) -> dict[str, Any]:
     if not name.endswith("s"):
         return PICTURE_FILE
-    return {"type": "array", "items": PICTURE_FILE, "minItems": 1, "maxItems": schemas.MAX_IMAGES}
+    return {"type": "array", "items": PICTURE_FILE, "minItems": 1, "maxItems": MAX_IMAGES}
 
 
 def _common_fields() -> dict[str, Any]:
-    members: dict[str, Any] = schemas.Common.model_json_schema()["properties"]
+    members: dict[str, Any] = Common.model_json_schema()["properties"]
     return members | {"filter": json_text("conditions on metadata, as in the JSON body")}
 
 
@@ -91,12 +93,9 @@ def install_openapi(app: FastAPI) -> None:
 
 def _document(app: FastAPI) -> dict[str, Any]:
     document = get_openapi(
-        title="Cross-modal search", version=crossmodal.__version__, description=schemas.__doc__, routes=app.routes
+        title="Cross-modal search", version=crossmodal.__version__, description=_ABOUT, routes=app.routes
     )
-    bodies = [kind for kind in vars(schemas).values() if isinstance(kind, type) and issubclass(kind, BaseModel)]
-    _, definitions = models_json_schema(
-        [(kind, "validation") for kind in bodies if kind is not BaseModel], ref_template=_REF
-    )
+    _, definitions = models_json_schema([(kind, "validation") for kind in schemas.bodies()], ref_template=_REF)
     components = document.setdefault("components", {})
     components.setdefault("schemas", {}).update(definitions["$defs"] | {"Filter": FILTER})
     components["headers"] = _HEADERS

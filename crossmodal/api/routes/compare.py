@@ -13,9 +13,8 @@ from crossmodal.api.described import TEXT
 from crossmodal.api.encoding import Json
 from crossmodal.api.openapi import takes
 from crossmodal.api.problems import at
-from crossmodal.api.schemas import (
-    MAX_IMAGES,
-    Body,
+from crossmodal.api.schemas.base import MAX_IMAGES, Body
+from crossmodal.api.schemas.compare import (
     Comparison,
     EmbeddingsAnswer,
     ImagesToEmbed,

@@ -15,14 +15,8 @@ from crossmodal.api.context import Rooms
 from crossmodal.api.encoding import Json
 from crossmodal.api.openapi import json_text, links_to_items, takes
 from crossmodal.api.problems import ProblemResponse, message_of
-from crossmodal.api.schemas import (
-    MAX_IMAGES,
-    ImagesToIndex,
-    ImageSubmission,
-    IndexAnswer,
-    TextsToIndex,
-    TextSubmission,
-)
+from crossmodal.api.schemas.base import MAX_IMAGES
+from crossmodal.api.schemas.index import ImagesToIndex, ImageSubmission, IndexAnswer, TextsToIndex, TextSubmission
 from crossmodal.errors import ClientError, ValidationFailed
 from crossmodal.search.indexing import Indexed, Status, Submission
 from crossmodal.search.intake import Intake, together

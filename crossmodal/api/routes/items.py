@@ -12,7 +12,8 @@ from crossmodal.api.caller import ANYBODY, Who, caller_of
 from crossmodal.api.context import Rooms
 from crossmodal.api.encoding import Json
 from crossmodal.api.rendering import render_item
-from crossmodal.api.schemas import ItemAnswer, PageAnswer, StatsAnswer
+from crossmodal.api.schemas.base import ItemAnswer
+from crossmodal.api.schemas.items import PageAnswer, StatsAnswer
 from crossmodal.errors import NotFound
 from crossmodal.imaging import media_type
 from crossmodal.imaging.formats import MEDIA_TYPES

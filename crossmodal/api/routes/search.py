@@ -11,10 +11,9 @@ from crossmodal.api.encoding import Json
 from crossmodal.api.openapi import takes
 from crossmodal.api.problems import at
 from crossmodal.api.rendering import render_hit
-from crossmodal.api.schemas import (
-    Common,
+from crossmodal.api.schemas.base import Common, SearchAnswer
+from crossmodal.api.schemas.search import (
     PictureQuery,
-    SearchAnswer,
     SimilarTextsAnswer,
     SimilarTextsQuery,
     TextQuery,

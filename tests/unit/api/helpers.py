@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 from PIL import Image
 
-from crossmodal.api import schemas
+from crossmodal.api.schemas.base import ProblemAnswer
 from tests.fakes import COLOURS
 from tests.pictures import encoded
 
@@ -47,7 +47,7 @@ def problem(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
     """Check that ``answer`` is a complete problem of this status and code; returns it."""
     assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json"), answer.text
     body: dict[str, Any] = answer.json()
-    schemas.ProblemAnswer.model_validate(body)
+    ProblemAnswer.model_validate(body)
     assert (body["status"], body["code"]) == (status, code), body
     assert body["request_id"] == answer.headers["x-request-id"]
     assert body["detail"]

@@ -5,7 +5,7 @@ from hashlib import sha256
 import httpx
 import pytest
 
-from crossmodal.api.schemas import IndexAnswer
+from crossmodal.api.schemas.index import IndexAnswer
 from crossmodal.settings import Settings
 from tests.fakes import ColourModel
 from tests.unit.api.helpers import data_url, ids, picture, places, problem, upload

@@ -7,7 +7,8 @@ import httpx
 import pytest
 from PIL import Image
 
-from crossmodal.api.schemas import ItemAnswer, PageAnswer, StatsAnswer
+from crossmodal.api.schemas.base import ItemAnswer
+from crossmodal.api.schemas.items import PageAnswer, StatsAnswer
 from crossmodal.settings import Settings
 from tests.unit.api.helpers import ids, index_colours, picture, problem, upload
 

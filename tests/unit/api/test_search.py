@@ -4,7 +4,8 @@ import httpx
 import pytest
 from PIL import Image
 
-from crossmodal.api.schemas import SearchAnswer, TextSearchAnswer
+from crossmodal.api.schemas.base import SearchAnswer
+from crossmodal.api.schemas.search import TextSearchAnswer
 from tests.fakes import ColourModel
 from tests.pictures import encoded
 from tests.unit.api.helpers import data_url, ids, index_colours, picture, places, problem, upload

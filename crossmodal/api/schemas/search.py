@@ -1,0 +1,43 @@
+"""The bodies of `/search/*`."""
+
+from pydantic import ConfigDict
+
+from crossmodal.api.described import exactly_one
+from crossmodal.api.schemas.base import Common, ItemId, Picture, SearchAnswer, Text
+
+
+class TextQuery(Common):
+    """Search by a text."""
+
+    query: Text
+
+
+class PictureQuery(Common):
+    """Search by a picture or by an indexed item: exactly one of the two."""
+
+    model_config = ConfigDict(json_schema_extra=exactly_one(("image",), ("id",)))
+
+    image: Picture | None = None
+    id: ItemId | None = None
+
+
+class SimilarTextsQuery(Common):
+    """Search texts by a text or by an indexed one: exactly one of the two."""
+
+    model_config = ConfigDict(json_schema_extra=exactly_one(("query",), ("id",)))
+
+    query: Text | None = None
+    id: ItemId | None = None
+
+
+class TextSearchAnswer(SearchAnswer):
+    """Hits of a text; ``truncated`` if the model saw only the beginning of it."""
+
+    query: str
+    truncated: bool
+
+
+class SimilarTextsAnswer(SearchAnswer):
+    """Hits of a text; ``truncated`` if the model saw only the beginning of it."""
+
+    truncated: bool
