@@ -82,13 +82,51 @@ class ScoredItem:
 
 
 @dataclass(frozen=True, slots=True)
+class Contribution:
+    """What part ``part`` (counted from 0) of a query has to do with a hit.
+
+    ``score`` is the cosine of the two, ``share`` what it adds to the hit's evidence, in standard deviations of what
+    unrelated items would score: the shares add up to the evidence. Of a negative part it is at most 0.
+    """
+
+    part: int
+    score: float
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
 class Hit:
-    """An answer to a query: ``score`` is the raw cosine, ``relevance`` the calibrated 0 to 1 made from it."""
+    """An answer to a query: ``score`` is the raw cosine, ``relevance`` the calibrated 0 to 1 made from it.
+
+    ``contributions`` are there when they were asked for.
+    """
 
     item: Item
     score: float
     relevance: float
     weak_match: bool
+    contributions: tuple[Contribution, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PairStatistics:
+    """How a model's cosines between a query and an item of two modalities are spread, and what they mean.
+
+    ``midpoint`` is the cosine at which a match is as likely as not, ``slope`` (above 0) the steepness there, per unit of
+    cosine; ``mean`` and ``std`` (above 0) are of cosines between a query and items that have nothing to do with it.
+    """
+
+    midpoint: float
+    slope: float
+    mean: float
+    std: float
+
+
+PairName = Literal["text-image", "image-text", "image-image", "text-text"]
+"""Modality of the query, then of the item."""
+
+Statistics = Mapping[PairName, PairStatistics]
+"""By pair; pairs that were not measured are missing."""
 
 
 Profile = Literal["standard", "reference"]

@@ -13,11 +13,13 @@ from crossmodal.fetching import Fetcher, FetchPolicy, HttpFetcher, host_rules
 from crossmodal.imaging import ImageLimits
 from crossmodal.media import MediaStore
 from crossmodal.search.comparing import Comparing
+from crossmodal.search.finding import Finder
 from crossmodal.search.indexing import Indexing
 from crossmodal.search.intake import FetchLimits
 from crossmodal.search.library import Library
 from crossmodal.search.pictures import PictureReader
 from crossmodal.search.querying import Querying
+from crossmodal.search.relevance import Calibrations
 from crossmodal.search.writing import ItemWriter
 from crossmodal.settings import Settings, UrlFetching
 from crossmodal.store.base import CollectionSpec, VectorStore
@@ -158,6 +160,7 @@ def build_container(settings: Settings, encoder: Encoder) -> Container:
         fetch_limits=FetchLimits(max_bytes=settings.max_body_bytes, seconds=settings.timeout / 2),
     )
     writer = ItemWriter(store, media)
+    calibrations = Calibrations(encoder, store)
     chars = settings.max_text_chars
     return Container(
         settings=settings,
@@ -165,8 +168,8 @@ def build_container(settings: Settings, encoder: Encoder) -> Container:
         store=store,
         pictures=pictures,
         indexing=Indexing(encoder, store, writer, pictures, max_text_chars=chars),
-        querying=Querying(encoder, store, pictures, max_text_chars=chars),
-        comparing=Comparing(encoder, pictures, max_text_chars=chars),
+        querying=Querying(encoder, store, Finder(store, calibrations), pictures, max_text_chars=chars),
+        comparing=Comparing(encoder, calibrations, pictures, max_text_chars=chars),
         library=Library(encoder, store, media, writer),
         media=media,
     )

@@ -13,13 +13,15 @@ from crossmodal.clip.base import ModelInfo, TextEmbeddings
 from crossmodal.errors import ValidationFailed
 from crossmodal.fetching import Spend
 from crossmodal.fetching.addresses import Address
-from crossmodal.records import Embeddings, Partition, Pixels, Point, Preprocessing
+from crossmodal.records import Embeddings, PairStatistics, Partition, Pixels, Point, Preprocessing
+from crossmodal.statistics import PAIRS
 from crossmodal.store.exact import ExactStore
 
 COLOURS = {"red": (255, 0, 0), "green": (0, 160, 0), "blue": (0, 0, 255), "white": (255, 255, 255), "black": (0, 0, 0)}
 CONTEXT = 12
 DIM = 16
 SIZE = 32
+CURVE = PairStatistics(midpoint=0.9, slope=40.0, mean=0.5, std=0.2)
 
 
 def info(fingerprint: str = "colour-model-1") -> ModelInfo:
@@ -35,7 +37,7 @@ def info(fingerprint: str = "colour-model-1") -> ModelInfo:
         precision="fp32",
         logit_scale=100.0,
         logit_bias=None,
-        calibration=dict.fromkeys(("text-image", "image-text", "image-image", "text-text"), (0.9, 40.0)),
+        calibration=dict.fromkeys(PAIRS, CURVE),
     )
 
 

@@ -1,5 +1,6 @@
 """Items and hits as the contract writes them."""
 
+from dataclasses import asdict
 from datetime import UTC
 from typing import Any
 from urllib.parse import quote
@@ -23,5 +24,8 @@ def render_item(item: Item) -> dict[str, Any]:
 
 def render_hit(hit: Hit) -> dict[str, Any]:
     """An item with its scores."""
-    scores = {"score": hit.score, "relevance": hit.relevance, "weak_match": hit.weak_match}
-    return render_item(hit.item) | scores
+    rendered = render_item(hit.item)
+    rendered |= {"score": hit.score, "relevance": hit.relevance, "weak_match": hit.weak_match}
+    if hit.contributions:
+        rendered["contributions"] = [asdict(each) for each in hit.contributions]
+    return rendered

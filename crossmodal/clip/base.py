@@ -1,13 +1,13 @@
 """The port between the service and whatever runs a CLIP model."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crossmodal.records import Embeddings, Pixels, Preprocessing
+from crossmodal.records import Embeddings, Pixels, Preprocessing, Statistics
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,9 +15,8 @@ class ModelInfo:
     """What the rest of the service needs to know of a loaded model.
 
     ``fingerprint`` changes whenever embeddings of the two models could not be compared. ``logit_scale`` multiplies
-    cosines in the model's own softmax; ``logit_bias`` is None for models without one. ``calibration`` holds, for pairs
-    such as ``"text-image"`` (query, target), the midpoint and slope of the logistic curve from cosine to relevance, where
-    the model's folder has them in ``calibration.json``.
+    cosines in the model's own softmax; ``logit_bias`` is None for models without one. ``calibration`` holds
+    how its cosines are spread and what they mean, where the model's folder says so in ``calibration.json``.
     """
 
     name: str
@@ -29,7 +28,7 @@ class ModelInfo:
     precision: str
     logit_scale: float
     logit_bias: float | None
-    calibration: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    calibration: Statistics = field(default_factory=dict)
 
 
 class TextEmbeddings(NamedTuple):

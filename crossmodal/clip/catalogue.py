@@ -1,7 +1,7 @@
 """Finds what a model spec means: the architecture, the weights file, the preprocessing and the tokenizer's source."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -11,6 +11,7 @@ from crossmodal.clip.calibration import read_calibration
 from crossmodal.clip.hub import fetch_config, fetch_weights
 from crossmodal.clip.spec import BUNDLED, HubRepository, LocalFolder, ModelSpec, Published
 from crossmodal.errors import ConfigurationError
+from crossmodal.records import Statistics
 
 __all__ = ["Checkpoint", "resolve"]
 
@@ -35,7 +36,7 @@ class Checkpoint:
     weights: Path
     tokenizer: str
     bpe_path: Path | None = None
-    calibration: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    calibration: Statistics = field(default_factory=dict)
 
 
 def resolve(spec: ModelSpec) -> Checkpoint:

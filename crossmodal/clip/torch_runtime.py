@@ -1,6 +1,6 @@
 """The port's first adapter: a CLIP model run by PyTorch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from crossmodal.clip.preprocessing import preprocessing_of
 from crossmodal.clip.text import Tokenizer
 from crossmodal.clip.text_tower import CutTextTower, StockTextTower, TextTower, cuttable_tower, unit_rows
 from crossmodal.errors import ConfigurationError
-from crossmodal.records import Embeddings, Pixels, Profile
+from crossmodal.records import Embeddings, Pixels, Profile, Statistics
 
 __all__ = ["TorchClip"]
 
@@ -39,7 +39,7 @@ class TorchClip:
         fingerprint: str,
         device: str,
         precision: Precision,
-        calibration: Mapping[str, tuple[float, float]] | None = None,
+        calibration: Statistics | None = None,
         profile: Profile = "standard",
     ) -> None:
         self._model = model.eval().to(device)

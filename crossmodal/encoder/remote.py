@@ -17,6 +17,7 @@ from crossmodal.batching import Lane
 from crossmodal.clip.base import ModelInfo, TextEmbeddings
 from crossmodal.errors import ModelUnavailable
 from crossmodal.records import Embeddings, Pixels, Preprocessing
+from crossmodal.statistics import unpack_statistics
 from crossmodal.telemetry import stage
 
 PING_EVERY = 1.0
@@ -134,7 +135,9 @@ def pack_info(info: ModelInfo) -> dict[str, Any]:
 
 def unpack_info(members: dict[str, Any]) -> ModelInfo:
     """The reverse of ``pack_info``."""
-    return ModelInfo(**members | {"preprocessing": Preprocessing(**members["preprocessing"])})
+    preprocessing = Preprocessing(**members["preprocessing"])
+    calibration = unpack_statistics(members["calibration"], where="the model's process")
+    return ModelInfo(**members | {"preprocessing": preprocessing, "calibration": calibration})
 
 
 def pack_texts(answer: TextEmbeddings) -> NDArray[np.float32]:

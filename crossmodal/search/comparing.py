@@ -12,15 +12,18 @@ from crossmodal.errors import ClientError
 from crossmodal.metering import charge
 from crossmodal.records import Embeddings, Modality
 from crossmodal.search.pictures import PictureReader
-from crossmodal.search.relevance import Calibration
+from crossmodal.search.relevance import Calibrations
 from crossmodal.search.texts import check_text
 
 
 class Comparing:
     """The use case. One instance serves all requests of a process."""
 
-    def __init__(self, encoder: Encoder, pictures: PictureReader, *, max_text_chars: int) -> None:
+    def __init__(
+        self, encoder: Encoder, calibrations: Calibrations, pictures: PictureReader, *, max_text_chars: int
+    ) -> None:
         self._encoder = encoder
+        self._calibrations = calibrations
         self._pictures = pictures
         self._max_text_chars = max_text_chars
 
@@ -50,7 +53,7 @@ class Comparing:
 
     async def relevance(self, score: float) -> float:
         """What the cosine of a text and a picture means, 0 to 1."""
-        calibration = Calibration((await self._encoder.info()).calibration)
+        calibration = await self._calibrations.now()
         return calibration.relevance(Modality.TEXT, Modality.IMAGE, score)
 
 

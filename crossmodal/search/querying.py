@@ -1,53 +1,65 @@
-"""Find items by an embedding, a text, a picture or another item."""
+"""Find items by a text, a picture, an indexed item, or several of these together."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from crossmodal.encoder import Encoder
-from crossmodal.errors import NotFound
+from crossmodal.errors import ClientError, NotFound
 from crossmodal.metering import charge
-from crossmodal.records import Embedding, Hit, Modality, Partition, Point, ScoredItem
-from crossmodal.search.diversity import diversify
+from crossmodal.records import Hit, Modality, Partition
+from crossmodal.search.finding import Finder, Window
+from crossmodal.search.fusion import Part
+from crossmodal.search.intake import together
 from crossmodal.search.pictures import PictureReader
-from crossmodal.search.relevance import Calibration
 from crossmodal.search.texts import check_text
 from crossmodal.store.base import VectorStore
-from crossmodal.store.filters import Filter
 from crossmodal.telemetry import stage
 
-DIVERSE_POOL = 500
-"""Diverse answers are ordered among this many of the best, whatever the page, so that pages are slices of one order.
-What lies beyond follows by score."""
+__all__ = ["Answer", "AskedItem", "AskedPicture", "AskedText", "Querying", "Window"]
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
-    """Which of the hits are wanted.
+class AskedText:
+    """A text as a part of a query."""
 
-    ``n_results`` 1 to 1000 from ``offset`` on; only items that ``where`` admits; only hits of at least
-    ``min_relevance`` (0 to 1); with ``diversity`` (0 to 1) above 0 unlike hits are preferred.
-    """
+    text: str
+    weight: float = 1.0
 
-    n_results: int = 5
-    offset: int = 0
-    where: Filter | None = None
-    min_relevance: float = 0.0
-    diversity: float = 0.0
+
+@dataclass(frozen=True, slots=True)
+class AskedPicture:
+    """An encoded picture as a part of a query."""
+
+    content: bytes
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class AskedItem:
+    """An indexed item as a part of a query."""
+
+    modality: Modality
+    id: str
+    weight: float = 1.0
+
+
+Asked = AskedText | AskedPicture | AskedItem
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Hits, best first, and whether the model saw only the beginning of the query."""
+    """Hits, best first, and whether the model saw only the beginning of a text of the query."""
 
     hits: list[Hit]
     truncated: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Query:
-    modality: Modality
-    embedding: Embedding
-    without_content: str | None = None
+class _Read:
+    """A part of a query, the content hash of what it must not find, and whether its text was cut."""
+
+    part: Part
+    content_hash: str | None = None
     truncated: bool = False
 
 
@@ -58,67 +70,68 @@ class Querying:
     text or a picture raises.
     """
 
-    def __init__(self, encoder: Encoder, store: VectorStore, pictures: PictureReader, *, max_text_chars: int) -> None:
+    def __init__(
+        self, encoder: Encoder, store: VectorStore, finder: Finder, pictures: PictureReader, *, max_text_chars: int
+    ) -> None:
         self._encoder = encoder
         self._store = store
+        self._finder = finder
         self._pictures = pictures
         self._max_text_chars = max_text_chars
 
     async def by_text(self, tenant: str, text: str, target: Modality, window: Window) -> Answer:
         """Items nearest to a text."""
-        charge(items=1)
-        checked = check_text(text, max_chars=self._max_text_chars)
-        answer = await self._encoder.embed_texts([checked])
-        query = _Query(Modality.TEXT, answer.embeddings[0], truncated=bool(answer.truncated[0]))
-        return await self._find(tenant, query, target, window)
+        return await self._find(tenant, [await self._read(tenant, AskedText(text))], [target], window)
 
     async def by_picture(self, tenant: str, content: bytes, target: Modality, window: Window) -> Answer:
         """Items nearest to an encoded picture; an item with the same bytes is never among them."""
-        charge(items=1)
-        info = await self._encoder.info()
-        picture = await self._pictures.read(content, info.preprocessing)
-        embeddings = await self._encoder.embed_pixels(picture.pixels[None])
-        return await self._find(tenant, _Query(Modality.IMAGE, embeddings[0], picture.content_hash), target, window)
+        return await self._find(tenant, [await self._read(tenant, AskedPicture(content))], [target], window)
 
     async def by_item(self, tenant: str, modality: Modality, item_id: str, target: Modality, window: Window) -> Answer:
         """Items nearest to an indexed one; neither it nor another with its content is among them.
 
         Raises ``NotFound`` if there is no such item.
         """
-        with stage("store"):
-            (point,) = await self._store.fetch(Partition(tenant, modality), [item_id], with_embeddings=True)
-        if point is None:
-            raise NotFound(f"there is no {modality} with the id {item_id!r}")
-        return await self._find(tenant, _query_of(point), target, window)
+        return await self._find(tenant, [await self._read(tenant, AskedItem(modality, item_id))], [target], window)
 
-    async def _find(self, tenant: str, query: _Query, target: Modality, window: Window) -> Answer:
-        calibration = Calibration((await self._encoder.info()).calibration)
-        with stage("store"):
-            scored = await self._candidates(tenant, query, target, window)
-        hits = [calibration.hit(query.modality, each) for each in scored]
-        relevant = [
-            (each, hit) for each, hit in zip(scored, hits, strict=True) if hit.relevance >= window.min_relevance
-        ]
-        if window.diversity:
-            end = window.offset + window.n_results
-            pool, rest = relevant[:DIVERSE_POOL], relevant[DIVERSE_POOL:]
-            order = diversify([each for each, _ in pool], count=end, diversity=window.diversity)
-            relevant = ([pool[place] for place in order] + rest)[window.offset : end]
-        return Answer([hit for _, hit in relevant], query.truncated)
+    async def by_parts(
+        self, tenant: str, asked: Sequence[Asked], targets: Collection[Modality], window: Window
+    ) -> Answer:
+        """Items that answer all parts together; pictures and items that are asked by are never among them.
 
-    async def _candidates(self, tenant: str, query: _Query, target: Modality, window: Window) -> Sequence[ScoredItem]:
-        diverse = bool(window.diversity)
-        wanted = window.offset + window.n_results
-        return await self._store.search(
-            Partition(tenant, target),
-            query.embedding,
-            limit=max(wanted, DIVERSE_POOL) if diverse else window.n_results,
-            offset=0 if diverse else window.offset,
-            where=window.where,
-            without_content=query.without_content if target is query.modality else None,
-            with_embeddings=diverse,
-        )
+        Raises ``ValidationFailed`` unless a part has a weight above 0. What is wrong with a part is raised with its place,
+        counted from 0, in ``loc``.
+        """
+        read = await together(self._read_at(place, tenant, each) for place, each in enumerate(asked))
+        return await self._find(tenant, read, targets, window)
 
+    async def _find(self, tenant: str, read: Sequence[_Read], targets: Collection[Modality], window: Window) -> Answer:
+        known = {each.content_hash for each in read if each.content_hash is not None}
+        hits = await self._finder.find(tenant, [each.part for each in read], targets, window, known)
+        return Answer(hits, any(each.truncated for each in read))
 
-def _query_of(point: Point) -> _Query:
-    return _Query(point.item.modality, point.embedding, point.item.content_hash)
+    async def _read_at(self, place: int, tenant: str, asked: Asked) -> _Read:
+        try:
+            return await self._read(tenant, asked)
+        except ClientError as fault:
+            raise fault.under(place) from None
+
+    async def _read(self, tenant: str, asked: Asked) -> _Read:
+        match asked:
+            case AskedText(text, weight):
+                charge(items=1)
+                checked = check_text(text, max_chars=self._max_text_chars)
+                answer = await self._encoder.embed_texts([checked])
+                return _Read(Part(answer.embeddings[0], Modality.TEXT, weight), truncated=bool(answer.truncated[0]))
+            case AskedPicture(content, weight):
+                charge(items=1)
+                info = await self._encoder.info()
+                picture = await self._pictures.read(content, info.preprocessing)
+                embeddings = await self._encoder.embed_pixels(picture.pixels[None])
+                return _Read(Part(embeddings[0], Modality.IMAGE, weight), picture.content_hash)
+            case AskedItem(modality, item_id, weight):
+                with stage("store"):
+                    (point,) = await self._store.fetch(Partition(tenant, modality), [item_id], with_embeddings=True)
+                if point is None:
+                    raise NotFound(f"there is no {modality} with the id {item_id!r}")
+                return _Read(Part(point.embedding, modality, weight), point.item.content_hash)

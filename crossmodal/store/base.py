@@ -1,10 +1,10 @@
 """The port: everything the service asks of a vector store. A new store is one new file that satisfies it."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from crossmodal.records import Embedding, Item, Partition, Point, ScoredItem
+from crossmodal.records import Embedding, Item, Partition, Point, ScoredItem, Statistics
 from crossmodal.store.filters import Filter
 
 
@@ -38,6 +38,9 @@ class VectorStore(Protocol):
     name: str
     """The kind of store, as `/stats` shows it: no path, no host, no key."""
 
+    statistics: Statistics
+    """What ``keep_statistics`` kept here, or whoever it was before the store was opened; empty if nobody did."""
+
     async def open(self, spec: CollectionSpec) -> None:
         """Create what is missing and check what exists.
 
@@ -64,10 +67,10 @@ class VectorStore(Protocol):
         limit: int,
         offset: int = 0,
         where: Filter | None = None,
-        without_content: str | None = None,
+        without_contents: Collection[str] = (),
         with_embeddings: bool = False,
     ) -> list[ScoredItem]:
-        """Nearest by cosine, best first, equal scores by id; ``without_content`` is a content hash whose items are left out."""
+        """Nearest by cosine, best first, equal scores by id; ``without_contents`` are content hashes whose items are left out."""
 
     async def scroll(
         self, partition: Partition, *, limit: int, cursor: str | None = None, where: Filter | None = None
@@ -76,6 +79,9 @@ class VectorStore(Protocol):
 
     async def count(self, partition: Partition, *, where: Filter | None = None, content_hash: str | None = None) -> int:
         """Exact number of the partition's items, of those with ``content_hash`` when given."""
+
+    async def keep_statistics(self, statistics: Statistics) -> None:
+        """Keep with the collections how their cosines are spread, durably, instead of what was kept before."""
 
     async def ping(self) -> None:
         """Return if the store answers now."""

@@ -1,5 +1,6 @@
 """A filter in the words of a Qdrant engine: the embedded engine and the server's client name the same things twice."""
 
+from collections.abc import Collection
 from typing import Protocol, TypeVar
 
 from crossmodal.store import payload
@@ -48,9 +49,9 @@ def restrict(
     where: Filter | None = None,
     *,
     content_hash: str | None = None,
-    without_content: str | None = None,
+    without_contents: Collection[str] = (),
 ) -> C:
-    """Items of ``tenant`` and no other, of those the ones of ``where`` and of one content hash wanted or left out.
+    """Items of ``tenant`` and no other, of those the ones of ``where`` and of the one content hash wanted, or of none of those to be left out.
 
     The tenant stands beside ``where`` and not in it, so whatever is denied or offered there is so within the tenant.
     """
@@ -59,5 +60,5 @@ def restrict(
         must.append(translate(where, dialect))
     if content_hash is not None:
         must.append(dialect.keyword(payload.CONTENT_HASH, [content_hash]))
-    must_not = [] if without_content is None else [dialect.keyword(payload.CONTENT_HASH, [without_content])]
+    must_not = [dialect.keyword(payload.CONTENT_HASH, sorted(without_contents))] if without_contents else []
     return dialect.join(must=must, must_not=must_not)

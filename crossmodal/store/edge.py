@@ -12,7 +12,7 @@ Use after ``fork`` would hang, and is refused.
 
 import asyncio
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
@@ -21,7 +21,7 @@ from typing import TypeVar
 
 from crossmodal.disk import MIN_FREE
 from crossmodal.errors import ConfigurationError, StoreUnavailable
-from crossmodal.records import DEFAULT_TENANT, Embedding, Modality, Partition, Point, ScoredItem
+from crossmodal.records import DEFAULT_TENANT, Embedding, Modality, Partition, Point, ScoredItem, Statistics
 from crossmodal.store.base import CollectionSpec, Page
 from crossmodal.store.cursor import decode_cursor, encode_cursor
 from crossmodal.store.edge_folder import StoreFolder
@@ -47,6 +47,7 @@ class EdgeStore:
         """``min_free`` bytes must be free on its disk for anything to be written, an eighth of them to open or delete."""
         self._folder = StoreFolder(Path(path))
         self._min_free = min_free
+        self.statistics: Statistics = {}
         self._collections: dict[Modality, EdgeCollection] = {}
         self._spec: CollectionSpec | None = None
         self._worker: ThreadPoolExecutor | None = None
@@ -99,7 +100,7 @@ class EdgeStore:
         limit: int,
         offset: int = 0,
         where: Filter | None = None,
-        without_content: str | None = None,
+        without_contents: Collection[str] = (),
         with_embeddings: bool = False,
     ) -> list[ScoredItem]:
         """See ``VectorStore.search``."""
@@ -109,7 +110,7 @@ class EdgeStore:
         async def best(n: int) -> list[ScoredItem]:
             return await self._call(
                 partial(
-                    collection.search, partition, wanted, n, where, without_content, with_embeddings=with_embeddings
+                    collection.search, partition, wanted, n, where, without_contents, with_embeddings=with_embeddings
                 )
             )
 
@@ -129,6 +130,13 @@ class EdgeStore:
         """See ``VectorStore.count``."""
         collection, _ = self._collection(partition)
         return await self._call(partial(collection.count, partition, where, content_hash))
+
+    async def keep_statistics(self, statistics: Statistics) -> None:
+        """See ``VectorStore.keep_statistics``."""
+        self._collection(Partition(DEFAULT_TENANT, Modality.IMAGE))
+        keep = partial(self._folder.write_statistics, statistics)
+        await self._call(partial(self._with_room, self._min_free // _EIGHT, keep))
+        self.statistics = dict(statistics)
 
     async def ping(self) -> None:
         """See ``VectorStore.ping``."""
@@ -153,6 +161,7 @@ class EdgeStore:
         self._folder.acquire()
         self._folder.require_room(self._min_free // _EIGHT)
         self._folder.require(spec)
+        self.statistics = self._folder.read_statistics()
         with in_engine(ConfigurationError):
             for modality in Modality:
                 self._folder.make_shard(modality, partial(EdgeCollection.create, dim=spec.dim))

@@ -2,6 +2,7 @@
 
 lock              held by the owning process for as long as it has the store open; the kernel drops it with the process
 collections.json  layout, dimension and fingerprint, written whole before the first collection is made
+statistics.json   how cosines are spread in these collections, where somebody has measured it
 images/, texts/   the engine's files, renamed into place once the engine has written them
 """
 
@@ -15,11 +16,13 @@ from pathlib import Path
 
 from crossmodal.disk import require_room
 from crossmodal.errors import ConfigurationError
-from crossmodal.records import Modality
+from crossmodal.records import Modality, Statistics
+from crossmodal.statistics import pack_statistics, unpack_statistics
 from crossmodal.store.base import CollectionSpec
 from crossmodal.store.fingerprint import require_layout, require_same
 from crossmodal.store.payload import LAYOUT
 
+_STATISTICS = "statistics.json"
 _ELSEWHERE = "index into another folder by setting CROSSMODAL_STORE or DATA"
 
 
@@ -72,6 +75,23 @@ class StoreFolder:
             )
         else:
             _write_whole(note, json.dumps({"version": LAYOUT, **asdict(spec)}))
+
+    def read_statistics(self) -> Statistics:
+        """What ``write_statistics`` wrote; empty if nothing was."""
+        path = self._path / _STATISTICS
+        if not path.exists():
+            return {}
+        try:
+            members = json.loads(path.read_bytes())
+        except (OSError, ValueError) as error:
+            raise ConfigurationError(
+                f"the store's {_STATISTICS} is unreadable; remove it and calibrate again"
+            ) from error
+        return unpack_statistics(members, where=f"the store's {_STATISTICS}")
+
+    def write_statistics(self, statistics: Statistics) -> None:
+        """Keep how cosines are spread in these collections."""
+        _write_whole(self._path / _STATISTICS, json.dumps(pack_statistics(statistics), indent=2))
 
     def shard_path(self, modality: Modality) -> Path:
         """Where the engine keeps the collection of ``modality``."""

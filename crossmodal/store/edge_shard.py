@@ -1,6 +1,6 @@
 """One collection in the embedded engine, with blocking calls: the only file that speaks ``qdrant_edge``."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -135,7 +135,7 @@ class EdgeCollection:
         query: Embedding,
         limit: int,
         where: Filter | None,
-        without_content: str | None,
+        without_contents: Collection[str],
         *,
         with_embeddings: bool,
     ) -> list[ScoredItem]:
@@ -143,7 +143,7 @@ class EdgeCollection:
         request = engine.QueryRequest(
             limit=limit,
             query=engine.Query.Nearest(query.tolist()),
-            filter=restrict(_DIALECT, partition.tenant, where, without_content=without_content),
+            filter=restrict(_DIALECT, partition.tenant, where, without_contents=without_contents),
             params=engine.SearchParams(exact=True),
             with_payload=_WITHOUT_TERMS,
             with_vector=with_embeddings,

@@ -1,13 +1,23 @@
 """The store in memory: every comparison made, nothing kept after the process. The oracle of the other stores' tests."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from crossmodal.errors import StoreUnavailable
-from crossmodal.records import DEFAULT_TENANT, Embedding, Embeddings, Item, Modality, Partition, Point, ScoredItem
+from crossmodal.records import (
+    DEFAULT_TENANT,
+    Embedding,
+    Embeddings,
+    Item,
+    Modality,
+    Partition,
+    Point,
+    ScoredItem,
+    Statistics,
+)
 from crossmodal.store.base import CollectionSpec, Page
 from crossmodal.store.cursor import decode_cursor, encode_cursor
 from crossmodal.store.filters import Filter, matches
@@ -39,6 +49,7 @@ class ExactStore:
     name = "memory"
 
     def __init__(self) -> None:
+        self.statistics: Statistics = {}
         self._spec: CollectionSpec | None = None
         self._collections: dict[Partition, _Collection] = {}
 
@@ -83,7 +94,7 @@ class ExactStore:
         limit: int,
         offset: int = 0,
         where: Filter | None = None,
-        without_content: str | None = None,
+        without_contents: Collection[str] = (),
         with_embeddings: bool = False,
     ) -> list[ScoredItem]:
         """See ``VectorStore.search``."""
@@ -97,7 +108,7 @@ class ExactStore:
         hits = [
             ScoredItem(point.item, cosine(score), point.embedding.copy() if with_embeddings else None)
             for point, score in zip(collection.points.values(), scores, strict=True)
-            if point.item.content_hash != without_content and _holds(where, point.item)
+            if point.item.content_hash not in without_contents and _holds(where, point.item)
         ]
         return sorted(hits, key=rank)[offset : offset + limit]
 
@@ -119,6 +130,11 @@ class ExactStore:
         items = [point.item for point in self._open(partition).points.values()]
         return sum(_holds(where, item) and content_hash in {None, item.content_hash} for item in items)
 
+    async def keep_statistics(self, statistics: Statistics) -> None:
+        """See ``VectorStore.keep_statistics``."""
+        self._open(Partition(DEFAULT_TENANT, Modality.IMAGE))
+        self.statistics = dict(statistics)
+
     async def ping(self) -> None:
         """See ``VectorStore.ping``."""
         self._open(Partition(DEFAULT_TENANT, Modality.IMAGE))
@@ -127,6 +143,7 @@ class ExactStore:
         """See ``VectorStore.close``."""
         self._spec = None
         self._collections = {}
+        self.statistics = {}
 
     @property
     def _dim(self) -> int:

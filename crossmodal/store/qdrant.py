@@ -4,7 +4,7 @@ Writes wait until they are applied, so a later search finds them. Faults that ma
 Up to a server's own threshold searches are exact; above it they use its graph, with recall as the server is set up.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -13,7 +13,8 @@ import numpy as np
 from qdrant_client import AsyncQdrantClient, models
 
 from crossmodal.errors import ConfigurationError, ServerError, StoreUnavailable
-from crossmodal.records import Embedding, Modality, Partition, Point, ScoredItem
+from crossmodal.records import Embedding, Modality, Partition, Point, ScoredItem, Statistics
+from crossmodal.statistics import pack_statistics, unpack_statistics
 from crossmodal.store import payload
 from crossmodal.store.base import CollectionSpec, Page
 from crossmodal.store.breaker import Breaker
@@ -34,6 +35,7 @@ TIMEOUT_S = 10
 """The longest one attempt may take, whole seconds."""
 
 _ELSEWHERE = "index into another server or folder by setting CROSSMODAL_STORE or DATA"
+_STATISTICS = "statistics"
 _WITHOUT_TERMS = models.PayloadSelectorExclude(exclude=[payload.TERMS])
 # Of no effect unless the operator has switched quantization on; then it keeps the recall.
 _SEARCH = models.SearchParams(quantization=models.QuantizationSearchParams(rescore=True, oversampling=2.0))
@@ -80,6 +82,7 @@ class QdrantStore:
         """
         self._connect = server if callable(server) else partial(connect, **parse_url(server), api_key=api_key)
         self._prefix = prefix
+        self.statistics: Statistics = {}
         self._client: AsyncQdrantClient | None = None
         self._breaker = Breaker(self.ping, is_silence)
         self._dim = 0
@@ -98,6 +101,8 @@ class QdrantStore:
                 await client.close()
             raise
         self._client, self._dim, self._numbers = client, spec.dim, numbers
+        info = await self._call(partial(client.get_collection, self._name(Modality.IMAGE)))
+        self.statistics = _stored_statistics(info)
 
     async def upsert(self, partition: Partition, points: Sequence[Point]) -> None:
         """See ``VectorStore.upsert``. Raises ``ValueError`` for embeddings or items the collection cannot take."""
@@ -152,7 +157,7 @@ class QdrantStore:
         limit: int,
         offset: int = 0,
         where: Filter | None = None,
-        without_content: str | None = None,
+        without_contents: Collection[str] = (),
         with_embeddings: bool = False,
     ) -> list[ScoredItem]:
         """See ``VectorStore.search``."""
@@ -165,7 +170,7 @@ class QdrantStore:
                     self._name(partition.modality),
                     query=wanted,
                     limit=n,
-                    query_filter=_filter(partition.tenant, where, without_content=without_content),
+                    query_filter=_filter(partition.tenant, where, without_contents=without_contents),
                     search_params=_SEARCH,
                     with_payload=_WITHOUT_TERMS,
                     with_vectors=with_embeddings,
@@ -206,6 +211,16 @@ class QdrantStore:
         client = self._opened()
         restriction = _filter(partition.tenant, where, content_hash=content_hash)
         return (await self._call(lambda: client.count(self._name(partition.modality), restriction, exact=True))).count
+
+    async def keep_statistics(self, statistics: Statistics) -> None:
+        """See ``VectorStore.keep_statistics``; other processes see it when they open the store."""
+        client = self._opened()
+        # An update replaces the members of the note that it names and leaves the others.
+        note = {_STATISTICS: pack_statistics(statistics)}
+        name = self._name(Modality.IMAGE)
+        if not await self._call(partial(client.update_collection, name, metadata=note)):
+            raise StoreUnavailable("the vector store took a note but did not keep it; send it again")
+        self.statistics = dict(statistics)
 
     async def ping(self) -> None:
         """See ``VectorStore.ping``; one attempt, and the collections must be there."""
@@ -299,6 +314,11 @@ def _stored_spec(info: models.CollectionInfo) -> CollectionSpec:
         )
     require_layout(note.get("layout"), elsewhere=_ELSEWHERE)
     return CollectionSpec(dim, fingerprint)
+
+
+def _stored_statistics(info: models.CollectionInfo) -> Statistics:
+    members = (info.config.metadata or {}).get(_STATISTICS, {})
+    return unpack_statistics(members, where="the note of a collection on the Qdrant server")
 
 
 def _require_applied(result: models.UpdateResult) -> None:

@@ -35,6 +35,7 @@ class FakeServer:
             ("GET", "/exists"): self._exists,
             ("GET", ""): self._get,
             ("PUT", ""): self._create,
+            ("PATCH", ""): self._update,
             ("PUT", "/index"): self._index,
             ("PUT", "/points"): self._upsert,
             ("POST", "/points"): self._retrieve,
@@ -71,6 +72,9 @@ class FakeServer:
     async def _create(self, name: str, body: dict[str, Any]) -> Any:
         vectors = models.VectorParams(**body["vectors"])
         return await self._engine.create_collection(name, vectors, metadata=body["metadata"])
+
+    async def _update(self, name: str, body: dict[str, Any]) -> Any:
+        return await self._engine.update_collection(name, metadata=body["metadata"])
 
     async def _index(self, name: str, body: dict[str, Any]) -> Any:
         self.indexes.append((name, body["field_name"], body["field_schema"]))

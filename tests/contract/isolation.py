@@ -87,9 +87,9 @@ async def _search_leaks(
     store: VectorStore, alone: VectorStore, partition: Partition, query: Embedding, limit: int, where: Filter | None
 ) -> set[str]:
     digest = point("any", query, content="content-1").item.content_hash
-    for left_out in (None, digest):
-        got = await store.search(partition, query, limit=limit, where=where, without_content=left_out)
-        expected = await alone.search(partition, query, limit=limit, where=where, without_content=left_out)
+    for left_out in ((), (digest,)):
+        got = await store.search(partition, query, limit=limit, where=where, without_contents=left_out)
+        expected = await alone.search(partition, query, limit=limit, where=where, without_contents=left_out)
         if [hit.item for hit in got] != [hit.item for hit in expected]:
             return {"search"}
         np.testing.assert_allclose([hit.score for hit in got], [hit.score for hit in expected], atol=1e-5)

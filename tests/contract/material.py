@@ -14,8 +14,10 @@ from crossmodal.records import (
     Metadata,
     MetadataValue,
     Modality,
+    PairStatistics,
     Partition,
     Point,
+    Statistics,
     hash_content,
 )
 from crossmodal.store.base import CollectionSpec, VectorStore
@@ -95,3 +97,9 @@ async def disagreements(
     if (counted := await store.count(IMAGES, where=where)) != len(expected):
         wrong.append({"method": "count", "got": counted, "expected": len(expected), "where": where})
     return wrong
+
+
+STATISTICS: Statistics = {
+    "text-image": PairStatistics(midpoint=0.25, slope=80.0, mean=0.11, std=0.03),
+    "image-image": PairStatistics(midpoint=0.8, slope=12.5, mean=0.45, std=0.09),
+}

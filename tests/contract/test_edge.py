@@ -22,7 +22,7 @@ from crossmodal.store.edge import PIECE, EdgeStore
 from crossmodal.store.edge_folder import sync_files
 from crossmodal.store.edge_shard import FLUSH_EVERY, in_engine
 from crossmodal.store.filters import Equals, Range
-from tests.contract.material import IMAGES, SPEC, TEXTS, all_ids, axis, point, points
+from tests.contract.material import IMAGES, SPEC, STATISTICS, TEXTS, all_ids, axis, point, points
 
 ROOT = Path(__file__).parents[2]
 
@@ -59,6 +59,19 @@ async def test_everything_is_there_after_closing_and_opening(folder: Path) -> No
     assert await store.count(IMAGES, where=Range("number", lt=10)) == 9
     assert await store.count(TEXTS, where=Equals("n", 0.1)) == 1
     await store.close()
+
+
+async def test_statistics_are_there_after_closing_and_opening(folder: Path) -> None:
+    store = await opened(folder)
+    await store.keep_statistics(STATISTICS)
+    await store.close()
+    store = await opened(folder)
+    assert store.statistics == STATISTICS
+    await store.close()
+    for damage in ("{", "[]", '{"text-sound": {}}', '{"text-image": {"midpoint": 0.1}}'):
+        (folder / "statistics.json").write_text(damage)
+        with pytest.raises(ConfigurationError, match=r"statistics\.json"):
+            await opened(folder)
 
 
 async def test_a_killed_process_loses_nothing_it_acknowledged(folder: Path) -> None:

@@ -13,7 +13,7 @@ from crossmodal.records import MetadataValue, Modality
 from crossmodal.store.base import CollectionSpec, VectorStore
 from crossmodal.store.exact import ExactStore
 from crossmodal.store.filters import Equals, Range
-from tests.contract.material import DIM, IMAGES, SPEC, TEXTS, all_ids, axis, point, points, unit_vectors
+from tests.contract.material import DIM, IMAGES, SPEC, STATISTICS, TEXTS, all_ids, axis, point, points, unit_vectors
 
 
 @pytest.fixture
@@ -188,10 +188,10 @@ async def test_without_content_leaves_every_copy_out(store: VectorStore) -> None
     copies = [point(name, axis(0), content="same bytes") for name in ("original", "copy")]
     await store.upsert(IMAGES, [*copies, point("other", axis(1), {"kind": "x"})])
     digest = copies[0].item.content_hash
-    hits = await store.search(IMAGES, axis(0), limit=5, without_content=digest)
+    hits = await store.search(IMAGES, axis(0), limit=5, without_contents={digest})
     assert [hit.item.id for hit in hits] == ["other"]
-    assert await store.search(IMAGES, axis(0), limit=5, without_content=digest, where=Equals("kind", "y")) == []
-    assert len(await store.search(IMAGES, axis(0), limit=5, without_content="0" * 64)) == 3
+    assert await store.search(IMAGES, axis(0), limit=5, without_contents={digest}, where=Equals("kind", "y")) == []
+    assert len(await store.search(IMAGES, axis(0), limit=5, without_contents={"0" * 64})) == 3
 
 
 async def test_count_by_content_and_filter(store: VectorStore) -> None:
@@ -354,3 +354,14 @@ async def test_concurrent_writes_all_arrive(store: VectorStore) -> None:
     held = points(120)
     await asyncio.gather(*(store.upsert(IMAGES, held[start : start + 10]) for start in range(0, 120, 10)))
     assert await store.count(IMAGES) == 120
+
+
+async def test_statistics_are_kept_with_the_collections_and_replaced_as_a_whole(store: VectorStore) -> None:
+    assert store.statistics == {}
+    await store.upsert(IMAGES, [point("a", axis(0))])
+    await store.keep_statistics(STATISTICS)
+    assert store.statistics == STATISTICS
+    await store.keep_statistics({"text-text": STATISTICS["image-image"]})
+    await store.open(SPEC)  # again, which checks what there is
+    assert store.statistics == {"text-text": STATISTICS["image-image"]}
+    assert await store.count(IMAGES) == 1

@@ -3,12 +3,11 @@
 Usage: python -m tools.tiny_clip.calibrate [--model DIR] [--scenes 1500] [--seed 7]
 
 Cosines mean different things between a caption and a picture and between two pictures, so each kind of pair gets its
-own logistic curve, p = 1 / (1 + exp(-slope * (cosine - midpoint))). The fit is Platt scaling (J. Platt, Probabilistic
-Outputs for Support Vector Machines, 1999): maximum likelihood by Newton's method, with Platt's smoothed targets. Both
-classes weigh the same, so p is the probability when a match is as likely as not. The scenes are fresh and of seen
+own logistic curve, p = 1 / (1 + exp(-slope * (cosine - midpoint))), fitted as `crossmodal.search.calibrating` fits it. The scenes are fresh and of seen
 combinations. Matches are a scene's picture with a caption of it, two pictures of it, or two captions of it; captions
 may leave facts out, as users do. Of the non-matches half are with any other scene and half with a scene that differs
-in one fact, leaving out pairs where the caption is true of the other scene all the same.
+in one fact, leaving out pairs where the caption is true of the other scene all the same. Mean and standard deviation
+are of the cosines between a scene and the one drawn after it, which has nothing to do with it.
 """
 
 import argparse
@@ -20,6 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from crossmodal.search.calibrating import fit_logistic
 from tools.tiny_clip.captions import Caption, agreement, describe, scene_facts
 from tools.tiny_clip.loading import MODEL_FOLDER, Encoder, photographs
 from tools.tiny_clip.world import Scene, draw_neighbour, draw_scene
@@ -28,33 +28,10 @@ CALIBRATION_FILE = "calibration.json"
 METHOD = "Platt scaling (1999), classes weighted equally, on fresh rendered scenes of seen combinations"
 
 Floats = npt.NDArray[np.float64]
-_NEWTON_STEPS = 100
-_CLOSE_ENOUGH = 1e-9
 
 
-def fit_logistic(matches: Floats, others: Floats) -> tuple[float, float]:
-    """Midpoint (a cosine) and slope of the logistic curve between two samples of cosines."""
-    cosines = np.concatenate([matches, others])
-    smoothed = (len(matches) + 1) / (len(matches) + 2), 1 / (len(others) + 2)
-    targets = np.repeat(smoothed, (len(matches), len(others)))
-    weights = np.repeat((0.5 / len(matches), 0.5 / len(others)), (len(matches), len(others)))
-    inputs = np.stack([cosines, np.ones_like(cosines)])
-    slope_and_offset = np.zeros(2)
-    for _ in range(_NEWTON_STEPS):
-        # Clipped so that a far-off Newton step cannot overflow; at 30 the curve is flat to 13 digits.
-        p = 1 / (1 + np.exp(-np.clip(slope_and_offset @ inputs, -30, 30)))
-        gradient = inputs @ (weights * (p - targets))
-        curvature = (inputs * (weights * p * (1 - p))) @ inputs.T + 1e-9 * np.eye(2)
-        step = np.linalg.solve(curvature, gradient)
-        slope_and_offset -= step / max(1.0, float(np.abs(step).max()) / 10)
-        if np.abs(step).max() < _CLOSE_ENOUGH:
-            break
-    slope, offset = slope_and_offset
-    return float(-offset / slope), float(slope)
-
-
-def collect(encoder: Encoder, count: int, rng: random.Random) -> dict[str, tuple[Floats, Floats]]:
-    """Cosines of matches and of non-matches, by kind of pair, from `count` scenes."""
+def collect(encoder: Encoder, count: int, rng: random.Random) -> dict[str, tuple[Floats, Floats, Floats]]:
+    """Cosines of matches, of non-matches and of unrelated pairs, by kind of pair, from `count` scenes."""
     scenes = [draw_scene(rng) for _ in range(count)]
     # The second half of the strangers are near misses.
     strangers = [draw_scene(rng) if at % 2 else draw_neighbour(scene, rng) for at, scene in enumerate(scenes)]
@@ -68,13 +45,27 @@ def collect(encoder: Encoder, count: int, rng: random.Random) -> dict[str, tuple
     # Two captions differ when neither scene fits the other's caption.
     apart = false & np.array([not _true_of(caption, own) for caption, own in zip(unlike, scenes, strict=True)])
     across = _cosines(words, shown), _cosines(words, shown_unlike)[false]
+    crossed, shown_next, words_next = (
+        _cosines(words, _next(shown)),
+        _cosines(shown, _next(shown)),
+        _cosines(words, _next(words)),
+    )
     return {
-        "text-image": across,
+        "text-image": (*across, crossed),
         # A cosine has no direction: a picture asking for captions sees the same numbers.
-        "image-text": across,
-        "image-image": (_cosines(shown, shown_again), _cosines(shown, shown_unlike)[_different(scenes, strangers)]),
-        "text-text": (_cosines(words, words_again), _cosines(words, words_unlike)[apart]),
+        "image-text": (*across, crossed),
+        "image-image": (
+            _cosines(shown, shown_again),
+            _cosines(shown, shown_unlike)[_different(scenes, strangers)],
+            shown_next,
+        ),
+        "text-text": (_cosines(words, words_again), _cosines(words, words_unlike)[apart], words_next),
     }
+
+
+def _next(vectors: Floats) -> Floats:
+    """Vectors of other scenes: each row becomes the one after it."""
+    return np.roll(vectors, 1, axis=0)
 
 
 def _vectors(encoder: Encoder, captions: list[Caption]) -> Floats:
@@ -100,9 +91,10 @@ def calibrate(folder: Path, scenes: int, seed: int) -> dict[str, Any]:
     """The content of the calibration file for the model in `folder`."""
     cosines = collect(Encoder(folder), scenes, random.Random(seed))
     pairs = {}
-    for kind, (matches, others) in cosines.items():
+    for kind, (matches, others, unrelated) in cosines.items():
         midpoint, slope = fit_logistic(matches, others)
-        pairs[kind] = {"midpoint": round(midpoint, 4), "slope": round(slope, 3)}
+        curve = {"midpoint": round(midpoint, 4), "slope": round(slope, 3)}
+        pairs[kind] = curve | {"mean": round(unrelated.mean(), 4), "std": round(unrelated.std(), 4)}
         print(f"{kind}: matches {matches.mean():.3f}, others {others.mean():.3f} -> {pairs[kind]}")
     return {"method": METHOD, "pairs": pairs}
 

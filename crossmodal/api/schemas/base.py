@@ -46,10 +46,10 @@ class Common(Body):
         default=0.0, ge=0.0, le=1.0, allow_inf_nan=False, description="0: by score alone; towards 1: unlike each other"
     )
 
-    def window(self) -> Window:
+    def window(self, *, explain: bool = False) -> Window:
         """The same for the use cases. Raises ``ValidationFailed`` for a filter that is not one."""
         where = None if self.filter is None else parse_filter(self.filter)
-        return Window(self.n_results, self.offset, where, self.min_relevance, self.diversity)
+        return Window(self.n_results, self.offset, where, self.min_relevance, self.diversity, explain)
 
 
 class Answer(BaseModel):

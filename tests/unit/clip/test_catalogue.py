@@ -9,6 +9,7 @@ import pytest
 from crossmodal.clip.catalogue import resolve
 from crossmodal.clip.spec import parse_spec
 from crossmodal.errors import ConfigurationError
+from crossmodal.records import PairStatistics
 from tests.unit.clip.model_folders import PREPROCESSING, SMALL, write_folder
 
 
@@ -196,19 +197,28 @@ def test_safetensors_are_chosen_before_pickles_and_by_name(tmp_path: Path, small
 
 def test_the_calibration_of_a_folder_is_read(tmp_path: Path) -> None:
     folder = write_folder(tmp_path)
-    curves = {"text-image": {"midpoint": 0.25, "slope": 40}, "image-image": {"midpoint": 0.7, "slope": 12.5}}
+    curves = {
+        "text-image": {"midpoint": 0.25, "slope": 40, "mean": 0.1, "std": 0.03},
+        "image-image": {"midpoint": 0.7, "slope": 12.5, "mean": 0.4, "std": 0.1},
+    }
     (folder / "calibration.json").write_text(json.dumps({"pairs": curves}), encoding="utf-8")
     calibration = resolve(parse_spec(f"local-dir:{folder}")).calibration
-    assert calibration == {"text-image": (0.25, 40.0), "image-image": (0.7, 12.5)}
+    assert calibration == {
+        "text-image": PairStatistics(0.25, 40.0, 0.1, 0.03),
+        "image-image": PairStatistics(0.7, 12.5, 0.4, 0.1),
+    }
 
 
 @pytest.mark.parametrize(
     "content",
     ["{", "{}", '{"pairs": []}', '{"pairs": {"text-image": {"midpoint": 0.2}}}',
-     '{"pairs": {"text-sound": {"midpoint": 0.2, "slope": 3}}}',
-     '{"pairs": {"text-image": {"midpoint": 7, "slope": 3}}}',
-     '{"pairs": {"text-image": {"midpoint": 0.2, "slope": -3}}}',
-     '{"pairs": {"text-image": {"midpoint": 0.2, "slope": Infinity}}}'],
+     '{"pairs": {"text-image": {"midpoint": 0.2, "slope": 3}}}', '{"pairs": {"text-image": 7}}',
+     '{"pairs": {"text-sound": {"midpoint": 0.2, "slope": 3, "mean": 0, "std": 0.1}}}',
+     '{"pairs": {"text-image": {"midpoint": 7, "slope": 3, "mean": 0, "std": 0.1}}}',
+     '{"pairs": {"text-image": {"midpoint": 0.2, "slope": -3, "mean": 0, "std": 0.1}}}',
+     '{"pairs": {"text-image": {"midpoint": 0.2, "slope": 3, "mean": 0, "std": 0}}}',
+     '{"pairs": {"text-image": {"midpoint": 0.2, "slope": 3, "mean": -1.5, "std": 0.1}}}',
+     '{"pairs": {"text-image": {"midpoint": 0.2, "slope": Infinity, "mean": 0, "std": 0.1}}}'],
 )  # fmt: skip
 def test_a_calibration_that_cannot_be_meant(tmp_path: Path, content: str) -> None:
     folder = write_folder(tmp_path)

@@ -13,6 +13,7 @@ from crossmodal.clip.self_check import check_pixels, least_cosine
 from crossmodal.clip.text import BpeTokenizer, adapt_tokenizer
 from crossmodal.clip.torch_runtime import TorchClip
 from crossmodal.errors import ConfigurationError
+from crossmodal.records import PairStatistics
 from tests.unit.clip.hub_tokenizer import hub_tokenizer
 from tests.unit.clip.model_folders import CONTEXT, DIM, PREPROCESSING, SIZE, SMALL, build, with_text
 
@@ -82,12 +83,13 @@ def test_pixels_of_another_shape_are_refused(small_model: ClipModel, pixels: Any
 
 def test_what_is_told_of_a_model(small_tokenizer: SimpleTokenizer) -> None:
     model = build({**SMALL, "init_logit_scale": 2.0, "init_logit_bias": -10.0})
-    info = runtime(model, BpeTokenizer(small_tokenizer), calibration={"text-image": (0.2, 40.0)}).info
+    measured = {"text-image": PairStatistics(0.2, 40.0, 0.1, 0.03)}
+    info = runtime(model, BpeTokenizer(small_tokenizer), calibration=measured).info
     assert (info.name, info.dim, info.context_length, info.fingerprint) == ("m", DIM, CONTEXT, "f")
     assert (info.device, info.precision, info.preprocessing.size) == ("cpu", "fp32", SIZE)
     assert info.logit_scale == pytest.approx(np.exp(2.0))
     assert info.logit_bias == -10.0
-    assert info.calibration == {"text-image": (0.2, 40.0)}
+    assert info.calibration == measured
 
 
 def test_a_bidirectional_tower_with_a_hub_tokenizer_runs_whole() -> None:

@@ -9,7 +9,7 @@ import pytest
 from crossmodal.encoder import Lane, RemoteEncoder
 from crossmodal.encoder.remote import pack_info, pack_texts
 from crossmodal.errors import ModelUnavailable, Overloaded
-from tests.fakes import DIM, SIZE, ColourModel
+from tests.fakes import CURVE, DIM, SIZE, ColourModel
 
 
 class Process:
@@ -79,7 +79,7 @@ async def test_answers_are_those_of_the_model(process: Process) -> None:
     pixels = np.full((2, SIZE, SIZE, 3), 200, dtype=np.uint8)
     np.testing.assert_array_equal(await encoder.embed_pixels(pixels), ColourModel().embed_pixels(pixels))
     info = await encoder.info()
-    assert (info.dim, info.preprocessing.size, info.calibration["text-image"]) == (DIM, SIZE, (0.9, 40.0))
+    assert (info.dim, info.preprocessing.size, info.calibration["text-image"]) == (DIM, SIZE, CURVE)
     await encoder.close()
 
 

@@ -1,38 +1,39 @@
 import math
 
+import numpy as np
 import pytest
 
-from crossmodal.records import Modality
-from crossmodal.search.relevance import UNFITTED, Calibration, Curve
-from tests.builders import scored
+from crossmodal.records import Modality, PairName, PairStatistics
+from crossmodal.search.relevance import UNFITTED, Calibration, logistic
 
 IMAGE, TEXT = Modality.IMAGE, Modality.TEXT
+FITTED = PairStatistics(midpoint=0.6, slope=10.0, mean=0.1, std=0.05)
 
 
-def test_the_curve_is_a_logistic_through_its_midpoint() -> None:
-    curve = Curve(midpoint=0.25, slope=20.0)
-    assert curve(0.25) == 0.5
-    assert curve(0.35) == pytest.approx(1 / (1 + math.exp(-2)))
-    assert curve(0.15) == pytest.approx(1 - curve(0.35))
+def test_the_logistic_curve_is_symmetric_and_never_overflows() -> None:
+    assert logistic(0.0) == 0.5
+    assert logistic(2.0) == pytest.approx(1 / (1 + math.exp(-2)))
+    assert logistic(-2.0) == pytest.approx(1 - logistic(2.0))
+    assert (logistic(-1e6), logistic(1e6)) == (0.0, 1.0)
 
 
 @pytest.mark.parametrize("pair", UNFITTED)
-def test_relevance_is_monotone_and_bounded_over_all_cosines(pair: str) -> None:
-    relevances = [UNFITTED[pair](step / 100) for step in range(-100, 101)]
+def test_relevance_is_monotone_and_bounded_over_all_cosines(pair: PairName) -> None:
+    query, target = map(Modality, pair.split("-"))
+    relevances = [Calibration().relevance(query, target, cosine) for cosine in np.linspace(-1, 1, 201)]
     assert relevances == sorted(relevances)
     assert 0 <= relevances[0] < 0.01
     assert 0.5 < relevances[-1] <= 1
 
 
-def test_a_fitted_curve_replaces_only_its_pair() -> None:
-    calibration = Calibration({"text-image": (0.6, 10.0)})
+def test_what_was_measured_replaces_only_its_pair() -> None:
+    calibration = Calibration({"text-image": FITTED})
     assert calibration.relevance(TEXT, IMAGE, 0.6) == 0.5
     assert calibration.relevance(IMAGE, TEXT, 0.2) == 0.5
+    assert calibration.of(TEXT, IMAGE) == FITTED
 
 
-def test_a_hit_below_one_half_is_a_weak_match() -> None:
-    calibration = Calibration({"text-image": (0.6, 10.0)})
-    strong, weak = calibration.hit(TEXT, scored("a", 0.61)), calibration.hit(TEXT, scored("b", 0.59))
-    assert (strong.weak_match, weak.weak_match) == (False, True)
-    assert strong.score == 0.61
-    assert weak.relevance == pytest.approx(1 / (1 + math.exp(0.1)))
+def test_of_several_measurements_the_last_counts() -> None:
+    other = PairStatistics(midpoint=0.3, slope=10.0, mean=0.1, std=0.05)
+    assert Calibration({"text-image": other, "text-text": other}, {"text-image": FITTED}).of(TEXT, IMAGE) == FITTED
+    assert Calibration({"text-image": other, "text-text": other}, {"text-image": FITTED}).of(TEXT, TEXT) == other

@@ -22,7 +22,7 @@ from crossmodal.errors import ConfigurationError, ServerError, StoreUnavailable
 from crossmodal.store import qdrant_faults
 from crossmodal.store.qdrant import QdrantStore, connect, parse_url
 from tests.contract.fake_server import FakeServer, Fault
-from tests.contract.material import IMAGES, SPEC, axis, point, points
+from tests.contract.material import IMAGES, SPEC, STATISTICS, axis, point, points
 
 SECRET = "sk-secret at http://internal.host:6333/data/path"  # noqa: S105 -- what must not be shown
 NO_ANSWER = "the vector store does not answer"
@@ -241,6 +241,16 @@ async def test_ping_asks_once_and_wants_the_collections(server: FakeServer, stor
     with pytest.raises(StoreUnavailable, match="a collection is gone"):
         await store.ping()
     await client.close()
+
+
+async def test_statistics_are_seen_by_the_next_process_that_opens(server: FakeServer) -> None:
+    first, second = QdrantStore(server.connect), QdrantStore(server.connect)
+    await first.open(SPEC)
+    await first.keep_statistics(STATISTICS)
+    await second.open(SPEC)  # whose check of the model would fail had the note been lost
+    assert second.statistics == STATISTICS
+    await first.close()
+    await second.close()
 
 
 async def test_two_processes_may_open_at_once(server: FakeServer) -> None:

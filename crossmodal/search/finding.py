@@ -1,0 +1,190 @@
+"""From a query to its hits: candidates of each modality, put in one order, cut to the window that was asked for."""
+
+import asyncio
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from crossmodal.records import Contribution, Hit, Modality, Partition, ScoredItem
+from crossmodal.search.diversity import diversify
+from crossmodal.search.fusion import Aim, Part
+from crossmodal.search.relevance import WEAK_BELOW, Calibration, Calibrations, logistic
+from crossmodal.store.base import VectorStore
+from crossmodal.store.filters import Filter
+from crossmodal.telemetry import stage
+
+POOL = 500
+"""Answers that are not in the order of one search are ordered among this many of the best, whatever the page, so that
+pages are slices of one order. What lies beyond follows as the search found it."""
+
+ANY = tuple(Modality)
+"""The targets of a search for items of any modality."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Which of the hits are wanted.
+
+    ``n_results`` 1 to 1000 from ``offset`` on; only items that ``where`` admits; only hits of at least
+    ``min_relevance`` (0 to 1); with ``diversity`` (0 to 1) above 0 unlike hits are preferred; with ``explain`` each hit
+    says what each part of the query has to do with it.
+    """
+
+    n_results: int = 5
+    offset: int = 0
+    where: Filter | None = None
+    min_relevance: float = 0.0
+    diversity: float = 0.0
+    explain: bool = False
+
+    @property
+    def end(self) -> int:
+        """How many of the best the window reaches to."""
+        return self.offset + self.n_results
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Found:
+    """A candidate. ``logit`` orders candidates of all modalities: above 0 a match is likelier than not.
+
+    ``wanted`` is the logit without the penalties, by which a store's search orders.
+    """
+
+    scored: ScoredItem
+    logit: float
+    wanted: float
+    contributions: tuple[Contribution, ...] = ()
+
+
+class Finder:
+    """Finds items of the tenant it is told and of no other. Raises ``StoreUnavailable``."""
+
+    def __init__(self, store: VectorStore, calibrations: Calibrations) -> None:
+        self._store = store
+        self._calibrations = calibrations
+
+    async def find(
+        self,
+        tenant: str,
+        parts: Sequence[Part],
+        targets: Collection[Modality],
+        window: Window,
+        without_contents: Collection[str] = (),
+    ) -> list[Hit]:
+        """Items that answer all ``parts`` together, best first; ``without_contents`` are content hashes left out.
+
+        Raises ``ValidationFailed`` for parts that look for nothing.
+        """
+        calibration = await self._calibrations.now()
+        searches = [
+            _Search(self._store, Partition(tenant, target), parts, calibration, window, without_contents)
+            for target in targets
+        ]
+        with stage("store"):
+            if len(searches) == 1 and searches[0].is_plain:
+                return _hits(await searches[0].page(), window)
+            lists = await asyncio.gather(*(search.best() for search in searches))
+        pool = sorted((each for found, _ in lists for each in found), key=_by_logit)
+        rest = sorted((each for _, found in lists for each in found), key=_by_what_is_wanted)
+        if window.diversity:
+            pool = _diverse(pool, window, by_cosine=len(searches) == 1 and not searches[0].has_unwanted)
+        return _hits((pool + rest)[window.offset : window.end], window)
+
+
+class _Search:
+    """The search of one collection."""
+
+    def __init__(
+        self,
+        store: VectorStore,
+        partition: Partition,
+        parts: Sequence[Part],
+        calibration: Calibration,
+        window: Window,
+        without_contents: Collection[str],
+    ) -> None:
+        self._store = store
+        self._partition = partition
+        self._aim = Aim(parts, partition.modality, calibration)
+        self._window = window
+        self._without_contents = without_contents
+        self._with_embeddings = bool(window.diversity or window.explain or self._aim.has_unwanted)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the store's own order is the answer's."""
+        return not self._aim.has_unwanted and not self._window.diversity
+
+    @property
+    def has_unwanted(self) -> bool:
+        """Whether penalties change the store's order."""
+        return self._aim.has_unwanted
+
+    async def page(self) -> list[_Found]:
+        """The window of the store's order."""
+        return await self._nearest(limit=self._window.n_results, offset=self._window.offset)
+
+    async def best(self) -> tuple[list[_Found], list[_Found]]:
+        """Those to be ordered by logit, the same for every window, and those that follow them as far as it reaches."""
+        if self.is_plain:
+            return await self._nearest(limit=self._window.end), []
+        found = await self._nearest(limit=max(self._window.end, POOL))
+        if not self._aim.has_unwanted:
+            return found, []
+        avoiding = await self._nearest(limit=POOL, avoiding=True)
+        pool = {each.scored.item.id: each for each in (*found[:POOL], *avoiding)}
+        return [*pool.values()], [each for each in found[POOL:] if each.scored.item.id not in pool]
+
+    async def _nearest(self, *, limit: int, offset: int = 0, avoiding: bool = False) -> list[_Found]:
+        scored = await self._store.search(
+            self._partition,
+            self._aim.avoiding() if avoiding else self._aim.direction,
+            limit=limit,
+            offset=offset,
+            where=self._window.where,
+            without_contents=self._without_contents,
+            with_embeddings=self._with_embeddings,
+        )
+        return [self._found(self._aim.rescored(each) if avoiding else each) for each in scored]
+
+    def _found(self, scored: ScoredItem) -> _Found:
+        wanted = self._aim.wanted_logit(scored.score)
+        if scored.embedding is None:
+            return _Found(scored, wanted, wanted)
+        explained = self._aim.contributions(scored.embedding) if self._window.explain else ()
+        return _Found(scored, wanted - self._aim.penalty(scored.embedding), wanted, explained)
+
+
+def _diverse(found: Sequence[_Found], window: Window, *, by_cosine: bool) -> list[_Found]:
+    """The first ``POOL`` in an order that prefers unlike ones, and the others after them.
+
+    Likeness there is a cosine, mostly 0 to 1, so merit is the cosine as well, or else the logit brought to that range.
+    """
+    pool, rest = list(found[:POOL]), list(found[POOL:])
+    logits = [each.logit for each in pool] or [0.0]
+    lowest, spread = min(logits), (max(logits) - min(logits)) or 1.0
+    candidates = [
+        ScoredItem(
+            each.scored.item, each.scored.score if by_cosine else (each.logit - lowest) / spread, each.scored.embedding
+        )
+        for each in pool
+    ]
+    chosen = diversify(candidates, count=window.end, diversity=window.diversity)
+    return [pool[place] for place in chosen] + rest
+
+
+def _hits(found: Sequence[_Found], window: Window) -> list[Hit]:
+    hits = [_hit(each) for each in found]
+    return [hit for hit in hits if hit.relevance >= window.min_relevance]
+
+
+def _hit(found: _Found) -> Hit:
+    relevance = logistic(found.logit)
+    return Hit(found.scored.item, found.scored.score, relevance, relevance < WEAK_BELOW, found.contributions)
+
+
+def _by_logit(found: _Found) -> tuple[float, str, str]:
+    return -found.logit, found.scored.item.modality, found.scored.item.id
+
+
+def _by_what_is_wanted(found: _Found) -> tuple[float, str, str]:
+    return -found.wanted, found.scored.item.modality, found.scored.item.id

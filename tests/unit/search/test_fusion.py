@@ -1,0 +1,134 @@
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crossmodal.errors import ValidationFailed
+from crossmodal.records import Embedding, Modality, PairStatistics
+from crossmodal.search.fusion import PENALTY_FROM, Aim, Part
+from crossmodal.search.relevance import Calibration
+from tests.builders import scored, unit
+
+IMAGE, TEXT = Modality.IMAGE, Modality.TEXT
+TEXT_IMAGE = PairStatistics(midpoint=0.3, slope=40.0, mean=0.1, std=0.05)
+IMAGE_IMAGE = PairStatistics(midpoint=0.8, slope=15.0, mean=0.4, std=0.1)
+TEXT_TEXT = PairStatistics(midpoint=0.7, slope=12.0, mean=0.5, std=0.08)
+CALIBRATION = Calibration({"text-image": TEXT_IMAGE, "image-image": IMAGE_IMAGE, "text-text": TEXT_TEXT})
+
+unit_vectors = st.lists(st.floats(-1, 1, width=32), min_size=4, max_size=4).filter(lambda v: np.linalg.norm(v) > 0.1)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What an aim makes of an item, and the same by the formula in the module's docstring, written out."""
+
+    logit: float
+    expected: float
+
+
+def judge(parts: list[Part], target: Modality, item: Embedding) -> Judged:
+    aim = Aim(parts, target, CALIBRATION)
+    logit = aim.wanted_logit(float(aim.direction @ item)) - aim.penalty(item)
+    pairs = [CALIBRATION.of(part.modality, target) for part in parts]
+    standard = [(float(part.embedding @ item) - pair.mean) / pair.std for part, pair in zip(parts, pairs, strict=True)]
+    wanted = [(part.weight, z, pair) for part, z, pair in zip(parts, standard, pairs, strict=True) if part.weight > 0]
+    norm = np.sqrt(sum(weight**2 for weight, _, _ in wanted))
+    total = sum(weight for weight, _, _ in wanted)
+    evidence = sum(weight * z for weight, z, _ in wanted) / norm
+    for part, z in zip(parts, standard, strict=True):
+        if part.weight < 0:
+            evidence -= -part.weight * max(0.0, z - PENALTY_FROM) / norm
+    midpoint = sum(weight * (pair.midpoint - pair.mean) / pair.std for weight, _, pair in wanted) / total
+    slope = sum(weight * pair.slope * pair.std for weight, _, pair in wanted) / total
+    return Judged(logit, slope * (evidence - midpoint))
+
+
+@given(unit_vectors, unit_vectors, st.floats(0.1, 10))
+def test_one_part_is_the_plain_query_whatever_its_weight(query: list[float], item: list[float], weight: float) -> None:
+    aim = Aim([Part(unit(*query), TEXT, weight)], IMAGE, CALIBRATION)
+    np.testing.assert_allclose(aim.direction, unit(*query), atol=1e-6)
+    cosine = float(unit(*query) @ unit(*item))
+    assert aim.wanted_logit(cosine) == pytest.approx(40.0 * (cosine - 0.3), abs=1e-3)
+
+
+@given(st.lists(st.tuples(unit_vectors, st.sampled_from(Modality), st.floats(-5, 5)), min_size=1, max_size=5),
+       unit_vectors, st.sampled_from(Modality))  # fmt: skip
+def test_the_logit_is_the_documented_formula(
+    given_parts: list[tuple[list[float], Modality, float]], item: list[float], target: Modality
+) -> None:
+    parts = [Part(unit(*vector), modality, weight) for vector, modality, weight in given_parts]
+    wanted = [part for part in parts if part.weight > 0]
+    if not wanted:
+        with pytest.raises(ValidationFailed, match="nothing to look for"):
+            Aim(parts, target, CALIBRATION)
+        return
+    together = np.sum([p.weight / CALIBRATION.of(p.modality, target).std * p.embedding for p in wanted], axis=0)
+    if np.linalg.norm(together) < 1e-2:
+        return
+    judged = judge(parts, target, unit(*item))
+    assert judged.logit == pytest.approx(judged.expected, rel=1e-3, abs=1e-2)
+
+
+def test_parts_of_wide_and_narrow_cosines_count_alike() -> None:
+    # In raw cosines the text's 0.2 above nothing would drown in the picture's 0.4.
+    text, image = Part(unit(1, 0, 0), TEXT), Part(unit(0, 1, 0), IMAGE)
+    aim = Aim([text, image], IMAGE, CALIBRATION)
+    assert aim.direction[0] / aim.direction[1] == pytest.approx(IMAGE_IMAGE.std / TEXT_IMAGE.std)
+
+
+def test_two_pieces_of_evidence_are_worth_more_than_one() -> None:
+    # Stouffer: two parts, each 3 standard deviations above nothing, are 3 * sqrt(2) together.
+    item = unit(0.25, 0.25, np.sqrt(1 - 2 * 0.0625))
+    one = Aim([Part(unit(1, 0, 0), TEXT)], IMAGE, CALIBRATION)
+    two = Aim([Part(unit(1, 0, 0), TEXT), Part(unit(0, 1, 0), TEXT)], IMAGE, CALIBRATION)
+    midpoint, slope = (0.3 - 0.1) / 0.05, 40.0 * 0.05
+    assert one.wanted_logit(float(one.direction @ item)) == pytest.approx(slope * (3.0 - midpoint), abs=1e-4)
+    assert two.wanted_logit(float(two.direction @ item)) == pytest.approx(slope * (3.0 * 2**0.5 - midpoint), abs=1e-4)
+
+
+def test_what_has_nothing_to_do_with_the_unwanted_loses_nothing() -> None:
+    aim = Aim([Part(unit(1, 0, 0), TEXT), Part(unit(0, 1, 0), TEXT, -1)], IMAGE, CALIBRATION)
+    assert aim.has_unwanted
+    assert aim.penalty(unit(0.5, 0, 1)) == 0
+    assert aim.penalty(unit(0.5, -1, 0)) == 0  # and its opposite gains nothing
+    # cosine 0.6: z = (0.6 - 0.1) / 0.05 = 10, of which 9.5 count, times the slope of 2 for each standard deviation
+    assert aim.penalty(unit(0.8, 0.6, 0)) == pytest.approx(19.0, abs=1e-3)
+
+
+def test_a_direction_away_from_the_unwanted_finds_other_candidates() -> None:
+    aim = Aim([Part(unit(1, 0, 0), TEXT), Part(unit(0, 1, 0), TEXT, -1)], IMAGE, CALIBRATION)
+    np.testing.assert_allclose(aim.avoiding(), unit(1, -0.5, 0), atol=1e-6)
+    rescored = aim.rescored(scored("a", 0.123, unit(0.6, 0.8, 0)))
+    assert rescored.score == pytest.approx(0.6)
+    with pytest.raises(ValueError, match="'bare' came without its embedding"):
+        aim.rescored(scored("bare", 0.5))
+
+
+def test_contributions_name_their_parts_and_add_up_to_the_evidence() -> None:
+    parts = [Part(unit(1, 0, 0), TEXT, 2.0), Part(unit(0, 1, 0), IMAGE), Part(unit(0, 0, 1), TEXT, -0.5),
+             Part(unit(1, 1, 1), TEXT, 0.0)]  # fmt: skip
+    aim = Aim(parts, IMAGE, CALIBRATION)
+    item = unit(0.5, 0.7, 0.4)
+    found = aim.contributions(item)
+    assert [each.part for each in found] == [0, 1, 2, 3]
+    assert [each.score for each in found[:3]] == pytest.approx([float(p.embedding @ item) for p in parts[:3]], abs=1e-6)
+    assert found[2].share < 0
+    assert found[3].share == 0
+    evidence = sum(each.share for each in found)
+    logit = aim.wanted_logit(float(aim.direction @ item)) - aim.penalty(item)
+    midpoint = (2 * (0.3 - 0.1) / 0.05 + (0.8 - 0.4) / 0.1) / 3
+    slope = (2 * 40.0 * 0.05 + 15.0 * 0.1) / 3
+    assert logit == pytest.approx(slope * (evidence - midpoint), abs=1e-3)
+
+
+@pytest.mark.parametrize("weights", [(0.0,), (-1.0,), (-1.0, 0.0)])
+def test_nothing_wanted_is_refused(weights: tuple[float, ...]) -> None:
+    with pytest.raises(ValidationFailed, match="nothing to look for"):
+        Aim([Part(unit(1, 0), TEXT, weight) for weight in weights], IMAGE, CALIBRATION)
+
+
+def test_parts_that_cancel_out_are_refused() -> None:
+    with pytest.raises(ValidationFailed, match="cancel out"):
+        Aim([Part(unit(1, 0), TEXT), Part(unit(-1, 0), TEXT)], IMAGE, CALIBRATION)
