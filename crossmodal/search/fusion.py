@@ -11,7 +11,7 @@ which is linear in the item's embedding, so one search for one direction orders 
 
 A part of negative weight -w is a penalty: it takes w * max(0, z - 0.5) off, in the same measure. An item that has
 nothing to do with what is unwanted loses nothing, where subtracting vectors would prefer items that are its opposite;
-docs/adr/0013 has the measurements.
+docs/adr/0014 has the measurements.
 
 Relevance is the logistic curve of the pairs' calibration through Z, with midpoint and slope averaged over the parts by
 weight. For one part it is exactly that pair's curve, and Z orders as the cosine does.

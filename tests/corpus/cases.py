@@ -59,6 +59,7 @@ def _constant(wire: bytes) -> Callable[[], bytes]:
 def all_cases() -> tuple[Case, ...]:
     """Every case; names are unique."""
     from tests.corpus import (
+        composed,
         encodings,
         filters,
         headers,
@@ -84,6 +85,7 @@ def all_cases() -> tuple[Case, ...]:
         ranges,
         headers,
         routes,
+        composed,
     )
     cases = tuple(case for module in modules for case in module.cases())
     names = [case.name for case in cases]

@@ -26,7 +26,7 @@ from crossmodal.records import Modality, Partition
 from crossmodal.search.calibrating import auroc
 from crossmodal.search.finding import ANY, Window
 from crossmodal.search.indexing import Submission
-from crossmodal.search.querying import AskedPicture, AskedText
+from crossmodal.search.querying import Asked, AskedPicture, AskedText
 from crossmodal.search.relevance import WEAK_BELOW
 from crossmodal.wiring import Container
 from tools.tiny_clip.captions import Caption, agreement, describe, scene_facts
@@ -90,7 +90,9 @@ async def _changed_background(
     own = [photograph(replace(scene, background="red"), rng) for scene in wanted]
     said = [f"on a {scene.background} background" for scene in wanted]
     targets = [scenes.index(scene) for scene in wanted]
-    asked = [[AskedPicture(picture), AskedText(text)] for picture, text in zip(own, said, strict=True)]
+    asked: list[list[Asked]] = [
+        [AskedPicture(picture), AskedText(text)] for picture, text in zip(own, said, strict=True)
+    ]
     fused = [await _places(container, tenant, parts, 5) for parts in asked]
     image, text = await _embedded(container, own, said)
     return {
@@ -113,13 +115,13 @@ async def _without_background(
     image, text = await _embedded(container, pictures, names)
     away = (await container.comparing.embed_texts([*nots, "a red background"])).embeddings
     values: Numbers = {}
-    wanted: Sequence[AskedText | AskedPicture]
+    wanted: Sequence[Asked]
     for name, wanted, vector, unlike, unwanted in (
         ("text", [AskedText(each) for each in names], text, away[:-1], colours),
         ("picture", [AskedPicture(each) for each in pictures], image, away[-1:], ["red"] * len(asked)),
     ):
-        pairs = zip(wanted, unwanted, strict=True)
-        parts = [[each, AskedText(f"a {colour} background", -1.0)] for each, colour in pairs]
+        nots_of = [AskedText(f"a {colour} background", -1.0) for colour in unwanted]
+        parts: list[tuple[Asked, Asked]] = list(zip(wanted, nots_of, strict=True))
         for rule, found in (
             (f"{name} without", [await _places(container, tenant, each, _TEN) for each in parts]),
             (f"  {name} alone", _best(vector @ vectors.T, _TEN)),
@@ -130,9 +132,7 @@ async def _without_background(
     return values
 
 
-async def _places(
-    container: Container, tenant: str, parts: Sequence[AskedText | AskedPicture], count: int
-) -> list[int]:
+async def _places(container: Container, tenant: str, parts: Sequence[Asked], count: int) -> list[int]:
     answer = await container.querying.by_parts(tenant, parts, [Modality.IMAGE], Window(n_results=count))
     return [int(hit.item.id) for hit in answer.hits]
 
@@ -163,7 +163,7 @@ async def measure_any(container: Container, seed: int) -> Numbers:
     true_of_asked = agreement(_said(captions), _facts(asked)).T
     same = (_facts(scenes)[None] == _facts(asked)[:, None]).all(-1)
     values: Numbers = {}
-    parts: Sequence[AskedText | AskedPicture]
+    parts: Sequence[Asked]
     for name, parts, vector, shown in (
         ("text", [AskedText(query.text) for query in queries], text, agreement(_said(queries), _facts(scenes))),
         ("picture", [AskedPicture(picture) for picture in pictures], image, same),
@@ -182,7 +182,7 @@ async def _index_captions(container: Container, tenant: str, captions: Sequence[
         await container.indexing.index_texts(tenant, texts[start : start + 1000])
 
 
-async def _columns(container: Container, tenant: str, part: AskedText | AskedPicture, images: int) -> list[int]:
+async def _columns(container: Container, tenant: str, part: Asked, images: int) -> list[int]:
     answer = await container.querying.by_parts(tenant, [part], ANY, Window(n_results=_TEN))
     return [int(hit.item.id) + (images if hit.item.modality is Modality.TEXT else 0) for hit in answer.hits]
 
