@@ -13,8 +13,9 @@ from crossmodal.clip.base import ModelInfo, TextEmbeddings
 from crossmodal.errors import ValidationFailed
 from crossmodal.fetching import Spend
 from crossmodal.fetching.addresses import Address
-from crossmodal.records import Embeddings, Partition, Pixels, Point, Preprocessing
+from crossmodal.records import Embedding, Embeddings, Partition, Pixels, Point, Preprocessing, ScoredItem
 from crossmodal.store.exact import ExactStore
+from crossmodal.store.filters import Filter
 
 COLOURS = {"red": (255, 0, 0), "green": (0, 160, 0), "blue": (0, 0, 255), "white": (255, 255, 255), "black": (0, 0, 0)}
 CONTEXT = 12
@@ -152,6 +153,40 @@ class FakeFetcher:
 
     def close(self) -> None:
         self.closed = True
+
+
+class HastyStore(ExactStore):
+    """A store with an index that misses things: unless it is asked to be exact, it overlooks the ids in ``missed``."""
+
+    name = "hasty"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.missed: set[str] = set()
+
+    async def search(
+        self,
+        partition: Partition,
+        query: Embedding,
+        *,
+        limit: int,
+        offset: int = 0,
+        where: Filter | None = None,
+        without_content: str | None = None,
+        with_embeddings: bool = False,
+        exact: bool = False,
+    ) -> list[ScoredItem]:
+        found = await super().search(
+            partition,
+            query,
+            limit=limit + offset + len(self.missed),
+            where=where,
+            without_content=without_content,
+            with_embeddings=with_embeddings,
+            exact=exact,
+        )
+        seen = found if exact else [hit for hit in found if hit.item.id not in self.missed]
+        return seen[offset : offset + limit]
 
 
 class ForgetfulStore(ExactStore):

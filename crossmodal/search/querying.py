@@ -25,7 +25,8 @@ class Window:
     """Which of the hits are wanted.
 
     ``n_results`` 1 to 1000 from ``offset`` on; only items that ``where`` admits; only hits of at least
-    ``min_relevance`` (0 to 1); with ``diversity`` (0 to 1) above 0 unlike hits are preferred.
+    ``min_relevance`` (0 to 1); with ``diversity`` (0 to 1) above 0 unlike hits are preferred; ``exact`` compares every
+    item where the store would otherwise ask an index that may miss some.
     """
 
     n_results: int = 5
@@ -33,6 +34,7 @@ class Window:
     where: Filter | None = None
     min_relevance: float = 0.0
     diversity: float = 0.0
+    exact: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +119,7 @@ class Querying:
             where=window.where,
             without_content=query.without_content if target is query.modality else None,
             with_embeddings=diverse,
+            exact=window.exact,
         )
 
 

@@ -101,6 +101,7 @@ class EdgeStore:
         where: Filter | None = None,
         without_content: str | None = None,
         with_embeddings: bool = False,
+        exact: bool = False,  # noqa: ARG002  every search is: no graph is built
     ) -> list[ScoredItem]:
         """See ``VectorStore.search``."""
         collection, dim = self._collection(partition)
