@@ -4,7 +4,7 @@ import asyncio
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -39,10 +39,9 @@ class Embedded:
     hashes: list[str]
     truncated: int = 0
 
-    def rows(self) -> Embeddings:
-        """float32 [n, dim], without the items that could not be read."""
-        readable: Embeddings = self.vectors[[place for place in self.places if place >= 0]]
-        return readable
+    def readable(self) -> "Embedded":
+        """The same without the items that could not be read."""
+        return replace(self, places=[place for place in self.places if place >= 0], faults={})
 
 
 async def embed_texts(container: Container, texts: Sequence[str]) -> Embedded:

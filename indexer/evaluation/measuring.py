@@ -24,7 +24,7 @@ async def measure_pairs(container: Container, pairs: Pairs) -> Measured:
     pictures = await embed_pictures(container, pairs.pictures)
     readable = _readable(pairs, pictures.faults)
     captions = await embed_texts(container, readable.captions)
-    directions, scores = rank_pairs(pictures, captions, readable.owners)
+    directions, scores = rank_pairs(pictures.readable(), captions, readable.owners)
     return Measured(
         how="every picture compared with every caption, in memory",
         directions=directions,

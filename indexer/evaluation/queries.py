@@ -65,7 +65,7 @@ def _query(record: dict[str, Any], folder: Path, max_chars: int) -> LabelledQuer
         content = text_of(asked, "the query", max_chars)
     other = Modality.TEXT if isinstance(content, Path) else Modality.IMAGE
     target = record.get("target", other.value)
-    if target not in set(Modality):
+    if target not in tuple(Modality):
         raise ValidationFailed("'target' is 'image' or 'text'")
     return LabelledQuery(content, Modality(target), _grades(member(record, "relevant")))
 
