@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from ipaddress import ip_address
@@ -76,6 +77,14 @@ class ColourModel:
         assert self.release.wait(10), "the test never released the model"
         if self.broken:
             raise RuntimeError("secret path /srv/model: the model is broken")
+
+
+class SlowModel(ColourModel):
+    """Takes 2 ms for each picture, so that a queue of some soon counts as too long."""
+
+    def embed_pixels(self, pixels: Pixels) -> Embeddings:
+        time.sleep(0.002 * len(pixels))
+        return super().embed_pixels(pixels)
 
 
 def _colour(rgb: Sequence[float]) -> Embeddings:

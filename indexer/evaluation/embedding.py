@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from crossmodal.encoder import Lane
 from crossmodal.errors import ClientError, CrossModalError, DeadlineExceeded, ValidationFailed
 from crossmodal.records import Embedding, Embeddings
-from crossmodal.search.pictures import Picture
 from crossmodal.wiring import Container
 
 T = TypeVar("T")
 
 CHUNK = 64
-"""Items that go to the model together; two chunks are under way at a time."""
+"""Pictures that go to the model together, while those of the next chunk are decoded."""
 AT_ONCE = 2
 
 
@@ -67,6 +67,8 @@ class _Pictures:
     def __init__(self, container: Container) -> None:
         self._container = container
         self._files = asyncio.Semaphore(2 * container.settings.decode_workers)  # whole files in memory at a time
+        # The next chunk is decoded meanwhile, but not queued: a slow model would refuse what has to wait for too long.
+        self._model = asyncio.Lock()
         self.rows: dict[str, int] = {}
         self.vectors: dict[int, Embedding] = {}
         self.places: dict[int, int] = {}
@@ -75,29 +77,27 @@ class _Pictures:
     async def chunk(self, numbered: Sequence[tuple[int, Path]]) -> None:
         """Read and embed these files."""
         preprocessing = (await self._container.encoder.info()).preprocessing
+        fresh: list[tuple[int, NDArray[np.uint8]]] = []
 
-        async def read(path: Path) -> Picture | CrossModalError:
+        async def read(number: int, path: Path) -> None:
             async with self._files:
                 try:
                     content = await asyncio.to_thread(read_file, path, self._container.settings.max_image_bytes)
-                    return await self._container.pictures.read(content, preprocessing, lane=Lane.BULK)
+                    picture = await self._container.pictures.read(content, preprocessing, lane=Lane.BULK)
                 except (ClientError, DeadlineExceeded) as fault:
-                    return fault
+                    self.faults[number] = fault
+                    return
+            if picture.content_hash not in self.rows:
+                self.rows[picture.content_hash] = len(self.rows)
+                fresh.append((self.rows[picture.content_hash], picture.pixels))
+            self.places[number] = self.rows[picture.content_hash]
 
-        fresh: list[tuple[int, Picture]] = []
-        for (number, _), read_one in zip(
-            numbered, await asyncio.gather(*(read(path) for _, path in numbered)), strict=True
-        ):
-            if isinstance(read_one, CrossModalError):
-                self.faults[number] = read_one
-                continue
-            if read_one.content_hash not in self.rows:
-                self.rows[read_one.content_hash] = len(self.rows)
-                fresh.append((self.rows[read_one.content_hash], read_one))
-            self.places[number] = self.rows[read_one.content_hash]
+        await asyncio.gather(*(read(number, path) for number, path in numbered))
         if fresh:
-            pixels = np.stack([picture.pixels for _, picture in fresh])
-            embeddings = await self._container.encoder.embed_pixels(pixels, Lane.BULK)
+            async with self._model:
+                embeddings = await self._container.encoder.embed_pixels(
+                    np.stack([each for _, each in fresh]), Lane.BULK
+                )
             self.vectors |= {row: vector for (row, _), vector in zip(fresh, embeddings, strict=True)}
 
 

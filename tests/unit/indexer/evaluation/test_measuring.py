@@ -14,13 +14,13 @@ from crossmodal.search.indexing import Submission
 from crossmodal.settings import Settings
 from crossmodal.store.base import CollectionSpec
 from crossmodal.wiring import Container, build_container
-from indexer.evaluation.embedding import Embedded, embed_pictures, embed_texts
+from indexer.evaluation.embedding import CHUNK, Embedded, embed_pictures, embed_texts
 from indexer.evaluation.in_memory import IMAGE_TO_TEXT, TEXT_TO_IMAGE, rank_pairs
 from indexer.evaluation.measuring import measure_pairs, measure_queries, measure_through_store
 from indexer.evaluation.pairs import Pairs
 from indexer.evaluation.queries import LabelledQuery
 from indexer.evaluation.results import BINS, Measured, Scores, quantiles
-from tests.fakes import COLOURS, ColourModel, HastyStore, info
+from tests.fakes import COLOURS, ColourModel, HastyStore, SlowModel, info
 from tests.pictures import encoded, solid
 
 SHADES = {"red": (250, 5, 5), "green": (5, 160, 5), "blue": (5, 5, 250), "yellow": (250, 250, 5)}
@@ -145,6 +145,18 @@ async def test_more_files_than_a_chunk_keep_their_places(tmp_path: Path, contain
     assert sorted(pictures.faults) == [0, 50, 100]
     reds = [float(pictures.vectors[row][0]) for row in pictures.places if row >= 0]
     assert reds == sorted(reds)
+
+
+async def test_a_slow_model_is_waited_for(tmp_path: Path) -> None:
+    files = [tmp_path / f"{number}.png" for number in range(4 * CHUNK)]
+    for number, file in enumerate(files):
+        file.write_bytes(encoded(solid((number % 256, number // 256, 7)), "PNG"))
+    encoder = LocalEncoder(SlowModel(), BatchLimits(wait=0.001))
+    container = build_container(Settings(store="memory:", data=tmp_path), encoder)
+    await container.open()
+    pictures = await embed_pictures(container, files)
+    await container.close()
+    assert (len(pictures.vectors), pictures.faults) == (4 * CHUNK, {})
 
 
 async def test_pairs_in_memory(tmp_path: Path, container: Container) -> None:
