@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crossmodal.search.metrics import (
@@ -113,12 +113,14 @@ def test_what_is_no_ranking_is_refused() -> None:
             judged(scores, gains)
 
 
+@settings(deadline=None)
 @given(RANKINGS)
 def test_an_independent_implementation_agrees(pairs: list[tuple[float, float]]) -> None:
     scores, gains = map(list, zip(*pairs, strict=True))
     assert numbers(judged(scores, gains)) == pytest.approx(slow(scores, gains))
 
 
+@settings(deadline=None)
 @given(RANKINGS, st.randoms(use_true_random=False))
 def test_the_order_of_the_input_changes_nothing(pairs: list[tuple[float, float]], random: object) -> None:
     before = numbers(judged(*map(list, zip(*pairs, strict=True))))
@@ -126,6 +128,7 @@ def test_the_order_of_the_input_changes_nothing(pairs: list[tuple[float, float]]
     assert numbers(judged(*map(list, zip(*pairs, strict=True)))) == before
 
 
+@settings(deadline=None)
 @given(RANKINGS)
 def test_all_numbers_lie_between_0_and_1_and_grow_with_k(pairs: list[tuple[float, float]]) -> None:
     one = judged(*map(list, zip(*pairs, strict=True)))
@@ -134,6 +137,7 @@ def test_all_numbers_lie_between_0_and_1_and_grow_with_k(pairs: list[tuple[float
         assert sorted(metric(one, k) for k in KS) == [metric(one, k) for k in KS]
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from([0.0, 1.0, 2.0, 3.0]), min_size=1, max_size=14).filter(any))
 def test_a_perfect_ranking_is_1(gains: list[float]) -> None:
     one = judged(gains, gains)
@@ -142,6 +146,7 @@ def test_a_perfect_ranking_is_1(gains: list[float]) -> None:
     assert [ndcg_at(one, k) for k in KS] == pytest.approx([1.0] * len(KS))
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from([0.0, 0.5]), st.sampled_from([0.0, 1.0, 2.0])), min_size=1, max_size=6).filter(
         lambda pairs: any(gain for _, gain in pairs)
