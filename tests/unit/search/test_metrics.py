@@ -186,3 +186,8 @@ def test_queries_of_a_cluster_are_drawn_together() -> None:
 def test_no_query_has_no_mean() -> None:
     with pytest.raises(ValueError, match="no query"):
         estimate(np.zeros((0, 3)), [], resamples=10, seed=0)
+
+
+def test_clusters_of_unequal_sizes_weigh_by_their_queries() -> None:
+    (all_right,) = estimate(np.ones((6, 1)), [0, 0, 0, 0, 1, 2], resamples=200, seed=0)
+    assert (all_right.mean, all_right.low, all_right.high) == (1.0, 1.0, 1.0)
