@@ -19,13 +19,17 @@ from crossmodal.settings import Settings, load_settings
 from crossmodal.telemetry import configure_logging
 from crossmodal.wiring import Container, build_container, build_local_encoder
 from indexer.calibrating import calibrate
+from indexer.evaluation.command import evaluate, karpathy
 from indexer.keys import add_key, list_keys, moment, revoke_key
 from indexer.pipeline import index_sources
 from indexer.sources import scan_pictures, scan_texts
 
 app = typer.Typer(
-    help="Fill the collections of the cross-modal search service, and make keys for it.", no_args_is_help=True
+    help="Fill the collections of the cross-modal search service, measure how well they are searched, and make keys for it.",
+    no_args_is_help=True,
 )
+app.command(name="eval")(evaluate)
+app.command()(karpathy)
 
 app.command()(calibrate)
 

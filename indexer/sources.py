@@ -81,7 +81,7 @@ def scan_texts(file: Path) -> list[Source]:
     if not file.is_file():
         raise ConfigurationError(f"{file} is not a file")
     read = _text_of_json if file.suffix == ".jsonl" else _text
-    return [Source(f"{file.name}:{number}", read(line)) for number, line in _lines(file)]
+    return [Source(f"{file.name}:{number}", read(line)) for number, line in lines_of(file)]
 
 
 def _text_of_json(line: str) -> Submission:
@@ -113,14 +113,14 @@ def _text(value: Any) -> Submission:
 
 
 def _json_lines(path: Path) -> Iterator[tuple[int, Any]]:
-    for number, line in _lines(path):
+    for number, line in lines_of(path):
         try:
             yield number, json.loads(line)
         except ValueError as error:
             raise ConfigurationError(f"{path.name}, line {number}: not valid JSON: {error}") from error
 
 
-def _lines(path: Path) -> list[tuple[int, str]]:
+def lines_of(path: Path) -> list[tuple[int, str]]:
     """Lines that hold something, numbered from 1; ended by line feeds alone, since texts may hold other separators."""
     lines = ((number, line.removesuffix("\r")) for number, line in enumerate(_read(path).split("\n"), 1))
     return [(number, line) for number, line in lines if line.strip()]

@@ -2,7 +2,8 @@
 
 import asyncio
 import threading
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Collection, Mapping, Sequence
 from hashlib import sha256
 from ipaddress import ip_address
 from typing import Any
@@ -13,9 +14,19 @@ from crossmodal.clip.base import ModelInfo, TextEmbeddings
 from crossmodal.errors import ValidationFailed
 from crossmodal.fetching import Spend
 from crossmodal.fetching.addresses import Address
-from crossmodal.records import Embeddings, PairStatistics, Partition, Pixels, Point, Preprocessing
+from crossmodal.records import (
+    Embedding,
+    Embeddings,
+    PairStatistics,
+    Partition,
+    Pixels,
+    Point,
+    Preprocessing,
+    ScoredItem,
+)
 from crossmodal.statistics import PAIRS
 from crossmodal.store.exact import ExactStore
+from crossmodal.store.filters import Filter
 
 COLOURS = {"red": (255, 0, 0), "green": (0, 160, 0), "blue": (0, 0, 255), "white": (255, 255, 255), "black": (0, 0, 0)}
 CONTEXT = 12
@@ -77,6 +88,14 @@ class ColourModel:
         assert self.release.wait(10), "the test never released the model"
         if self.broken:
             raise RuntimeError("secret path /srv/model: the model is broken")
+
+
+class SlowModel(ColourModel):
+    """Takes 2 ms for each picture, so that a queue of some soon counts as too long."""
+
+    def embed_pixels(self, pixels: Pixels) -> Embeddings:
+        time.sleep(0.002 * len(pixels))
+        return super().embed_pixels(pixels)
 
 
 def _colour(rgb: Sequence[float]) -> Embeddings:
@@ -154,6 +173,40 @@ class FakeFetcher:
 
     def close(self) -> None:
         self.closed = True
+
+
+class HastyStore(ExactStore):
+    """A store with an index that misses things: unless it is asked to be exact, it overlooks the ids in ``missed``."""
+
+    name = "hasty"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.missed: set[str] = set()
+
+    async def search(
+        self,
+        partition: Partition,
+        query: Embedding,
+        *,
+        limit: int,
+        offset: int = 0,
+        where: Filter | None = None,
+        without_contents: Collection[str] = (),
+        with_embeddings: bool = False,
+        exact: bool = False,
+    ) -> list[ScoredItem]:
+        found = await super().search(
+            partition,
+            query,
+            limit=limit + offset + len(self.missed),
+            where=where,
+            without_contents=without_contents,
+            with_embeddings=with_embeddings,
+            exact=exact,
+        )
+        seen = found if exact else [hit for hit in found if hit.item.id not in self.missed]
+        return seen[offset : offset + limit]
 
 
 class ForgetfulStore(ExactStore):

@@ -44,7 +44,9 @@ class Example:
     def run(self, server: Server) -> str:
         """What the command prints now, as the document would show it."""
         command = self.command.replace(_PLACE, server.url.removeprefix("http://"))
-        done = subprocess.run(["/bin/bash", "-c", command], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+        done = subprocess.run(
+            ["/bin/bash", "-c", command], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+        )
         return shown(done.stdout.replace(server.url.removeprefix("http://"), _PLACE))
 
 

@@ -21,6 +21,7 @@ from crossmodal.errors import ClientError, MalformedBody, UnsupportedMediaType, 
 JSON = "application/json"
 MULTIPART = "multipart/form-data"
 _MAX_PARTS = 1000
+_SWITCH = {"true": True, "false": False}
 _CHARSETS = {b"utf-8", b"utf8", b"us-ascii"}
 _TAIL = 1024
 """Bytes at the end of a body among which the closing boundary must be: at most 70 of boundary, and what may follow."""
@@ -125,7 +126,7 @@ async def file_of(form: FormData, name: str) -> bytes:
 
 
 def fields_of(form: FormData, model: type[M], *, parsed: tuple[str, ...] = (), file: str = "file") -> M:
-    """The plain fields as ``model``, numbers read from their text; those in ``parsed`` hold JSON.
+    """The plain fields as ``model``, numbers read from their text; those in ``parsed`` hold JSON, switches true or false.
 
     ``file`` is the one field that is left aside; fields that ``model`` does not have are refused by it. Raises
     ``ValidationFailed`` or pydantic's error.
@@ -138,8 +139,14 @@ def fields_of(form: FormData, model: type[M], *, parsed: tuple[str, ...] = (), f
             raise ValidationFailed(f"a file came in the field {name[:40]!r}, where none is taken", loc=(name,))
         if name in values:
             raise ValidationFailed(f"the field {name!r} came twice", loc=(name,))
-        values[name] = json_field(name, value) if name in parsed else value
+        values[name] = json_field(name, value) if name in parsed else _plain(model, name, value)
     return model.model_validate(values)
+
+
+def _plain(model: type[BaseModel], name: str, text: str) -> Any:
+    """A switch by the two words that JSON has for it, not the dozen that pydantic knows; anything else as it came."""
+    field = model.model_fields.get(name)
+    return _SWITCH.get(text, text) if field is not None and field.annotation is bool else text
 
 
 def json_field(name: str, text: str) -> Any:

@@ -25,8 +25,9 @@ class Window:
     """Which of the hits are wanted.
 
     ``n_results`` 1 to 1000 from ``offset`` on; only items that ``where`` admits; only hits of at least
-    ``min_relevance`` (0 to 1); with ``diversity`` (0 to 1) above 0 unlike hits are preferred; with ``explain`` each hit
-    says what each part of the query has to do with it.
+    ``min_relevance`` (0 to 1); with ``diversity`` (0 to 1) above 0 unlike hits are preferred; ``exact`` compares every
+    item where the store would otherwise ask an index that may miss some; with ``explain`` each hit says what each part of
+    the query has to do with it.
     """
 
     n_results: int = 5
@@ -34,6 +35,7 @@ class Window:
     where: Filter | None = None
     min_relevance: float = 0.0
     diversity: float = 0.0
+    exact: bool = False
     explain: bool = False
 
     @property
@@ -143,6 +145,7 @@ class _Search:
             where=self._window.where,
             without_contents=self._without_contents,
             with_embeddings=self._with_embeddings,
+            exact=self._window.exact,
         )
         return [self._found(self._aim.rescored(each) if avoiding else each) for each in scored]
 

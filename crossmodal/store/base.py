@@ -69,8 +69,12 @@ class VectorStore(Protocol):
         where: Filter | None = None,
         without_contents: Collection[str] = (),
         with_embeddings: bool = False,
+        exact: bool = False,
     ) -> list[ScoredItem]:
-        """Nearest by cosine, best first, equal scores by id; ``without_contents`` are content hashes whose items are left out."""
+        """Nearest by cosine, best first, equal scores by id; ``without_contents`` are content hashes whose items are left out.
+
+        With ``exact`` every item is compared; without, a store may look in an index that misses some.
+        """
 
     async def scroll(
         self, partition: Partition, *, limit: int, cursor: str | None = None, where: Filter | None = None

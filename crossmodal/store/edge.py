@@ -102,6 +102,7 @@ class EdgeStore:
         where: Filter | None = None,
         without_contents: Collection[str] = (),
         with_embeddings: bool = False,
+        exact: bool = False,  # noqa: ARG002  every search is: no graph is built
     ) -> list[ScoredItem]:
         """See ``VectorStore.search``."""
         collection, dim = self._collection(partition)

@@ -96,6 +96,7 @@ class ExactStore:
         where: Filter | None = None,
         without_contents: Collection[str] = (),
         with_embeddings: bool = False,
+        exact: bool = False,  # noqa: ARG002  every search is
     ) -> list[ScoredItem]:
         """See ``VectorStore.search``."""
         collection = self._open(partition)

@@ -1,7 +1,8 @@
 """A Qdrant server or cluster, over HTTP or gRPC, as the vector store; many processes may share it.
 
 Writes wait until they are applied, so a later search finds them. Faults that may pass are tried again, within a time.
-Up to a server's own threshold searches are exact; above it they use its graph, with recall as the server is set up.
+Up to a server's own threshold searches are exact; above it they use its graph, with recall as the server is set up,
+unless a search asks to be exact.
 """
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
@@ -39,6 +40,7 @@ _STATISTICS = "statistics"
 _WITHOUT_TERMS = models.PayloadSelectorExclude(exclude=[payload.TERMS])
 # Of no effect unless the operator has switched quantization on; then it keeps the recall.
 _SEARCH = models.SearchParams(quantization=models.QuantizationSearchParams(rescore=True, oversampling=2.0))
+_EXACT = models.SearchParams(exact=True, quantization=models.QuantizationSearchParams(ignore=True))
 
 
 class QdrantDialect:
@@ -159,8 +161,9 @@ class QdrantStore:
         where: Filter | None = None,
         without_contents: Collection[str] = (),
         with_embeddings: bool = False,
+        exact: bool = False,
     ) -> list[ScoredItem]:
-        """See ``VectorStore.search``."""
+        """See ``VectorStore.search``; an exact one reads all of the tenant's vectors, which takes long where they are many."""
         client = self._opened()
         wanted = unit(query, self._dim).tolist()
 
@@ -171,7 +174,7 @@ class QdrantStore:
                     query=wanted,
                     limit=n,
                     query_filter=_filter(partition.tenant, where, without_contents=without_contents),
-                    search_params=_SEARCH,
+                    search_params=_EXACT if exact else _SEARCH,
                     with_payload=_WITHOUT_TERMS,
                     with_vectors=with_embeddings,
                 )

@@ -20,7 +20,7 @@ Route = Callable[[str, dict[str, Any]], Awaitable[Any]]
 class FakeServer:
     """One server; ``connect`` gives clients of it, ``requests`` keeps what came as (method, path).
 
-    ``indexes`` keeps the indexes asked for as (collection, field, schema); conditions on the fields in ``drops`` are
+    ``indexes`` keeps the indexes asked for as (collection, field, schema), ``params`` how was to be searched; conditions on the fields in ``drops`` are
     overlooked, as by an engine with a fault.
     """
 
@@ -28,6 +28,7 @@ class FakeServer:
         self.faults: deque[Fault] = deque()
         self.requests: list[tuple[str, str]] = []
         self.indexes: list[tuple[str, str, Any]] = []
+        self.params: list[models.SearchParams | None] = []
         self.drops: set[str] = set()
         self.update_status = models.UpdateStatus.COMPLETED
         self._engine = AsyncQdrantClient(":memory:")
@@ -96,6 +97,7 @@ class FakeServer:
 
     async def _query(self, name: str, body: dict[str, Any]) -> Any:
         asked = models.QueryRequest(**body)
+        self.params.append(asked.params)
         return await self._engine.query_points(
             name,
             query=body["query"]["nearest"],

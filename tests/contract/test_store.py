@@ -155,6 +155,17 @@ async def test_scores_are_cosines(store: VectorStore) -> None:
         np.testing.assert_allclose(hit.embedding, expected, atol=1e-6)
 
 
+async def test_an_exact_search_compares_every_item(store: VectorStore, oracle: ExactStore) -> None:
+    held = points(300)
+    await store.upsert(IMAGES, held)
+    await oracle.upsert(IMAGES, held)
+    for query in unit_vectors(5, seed=3):
+        for where in (None, Equals("colour", "red")):
+            expected = [hit.item.id for hit in await oracle.search(IMAGES, query, limit=20, where=where)]
+            found = await store.search(IMAGES, query, limit=20, where=where, exact=True)
+            assert [hit.item.id for hit in found] == expected
+
+
 async def test_scores_stay_within_one(store: VectorStore) -> None:
     held = points(60)
     await store.upsert(IMAGES, held)

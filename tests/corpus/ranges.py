@@ -25,12 +25,19 @@ def cases() -> list[Case]:
         "offset": {"-1": -1, "10001": 10_001, "string": "0", "fraction": 0.5},
         "diversity": {"-0.1": -0.1, "1.1": 1.1, "string": "0", "nan": float("nan"), "true": True, "null": None},
         "min_relevance": {"-0.1": -0.1, "1.1": 1.1, "nan": float("nan"), "infinity": float("inf"), "string": "0"},
+        "exact": {"string": "true", "number": 1, "null": None, "list": [True]},
     }.items():
         for name, value in values.items():
             wire = as_json(SEARCH, {"query": "a", member: value})
             sampled = (member, name) == ("n_results", "1001")
             given.add(f"{member}-{name}", f"POST {SEARCH}", wire, 422, INVALID, sampled=sampled)
-    for member, text in {"n_results": "0", "offset": "-1", "diversity": "2", "min_relevance": "inf"}.items():
+    for member, text in {
+        "n_results": "0",
+        "offset": "-1",
+        "diversity": "2",
+        "min_relevance": "inf",
+        "exact": "yes",
+    }.items():
         target = "/search/similar-images"
         wire = form(target, part("file", good(), "x"), part(member, text))
         given.add(f"form-{member}-{text}", f"POST {target}", wire, 422, INVALID)

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, WithJsonSchema
 
 from crossmodal.api.described import METADATA, NEW_ID, PICTURE, TEXT, component
 from crossmodal.search.querying import Window
@@ -45,11 +45,14 @@ class Common(Body):
     diversity: float = Field(
         default=0.0, ge=0.0, le=1.0, allow_inf_nan=False, description="0: by score alone; towards 1: unlike each other"
     )
+    exact: StrictBool = Field(
+        default=False, description="compare every item, where the store would otherwise ask an index that may miss some"
+    )
 
     def window(self, *, explain: bool = False) -> Window:
         """The same for the use cases. Raises ``ValidationFailed`` for a filter that is not one."""
         where = None if self.filter is None else parse_filter(self.filter)
-        return Window(self.n_results, self.offset, where, self.min_relevance, self.diversity, explain)
+        return Window(self.n_results, self.offset, where, self.min_relevance, self.diversity, self.exact, explain)
 
 
 class Answer(BaseModel):

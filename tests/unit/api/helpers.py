@@ -7,6 +7,11 @@ import httpx
 from PIL import Image
 
 from crossmodal.api.schemas.base import ProblemAnswer
+from crossmodal.search.finding import Finder
+from crossmodal.search.querying import Querying
+from crossmodal.search.relevance import Calibrations
+from crossmodal.store.base import VectorStore
+from crossmodal.wiring import Container
 from tests.fakes import COLOURS
 from tests.pictures import encoded
 
@@ -22,6 +27,13 @@ def data_url(content: bytes) -> str:
 
 def upload(*contents: bytes, field: str = "files") -> list[tuple[str, tuple[str, bytes, str]]]:
     return [(field, (f"{number}.png", content, "image/png")) for number, content in enumerate(contents)]
+
+
+def querying_over(store: VectorStore, container: Container) -> Querying:
+    """The searches of the same service over another store."""
+    encoder, settings = container.encoder, container.settings
+    finder = Finder(store, Calibrations(encoder, store))
+    return Querying(encoder, store, finder, container.pictures, max_text_chars=settings.max_text_chars)
 
 
 async def index_colours(client: httpx.AsyncClient) -> None:

@@ -192,6 +192,7 @@ async def test_the_document_describes_every_route(client: httpx.AsyncClient) -> 
         "filter",
         "min_relevance",
         "diversity",
+        "exact",
     }
     references = set(_references(document))
     assert references

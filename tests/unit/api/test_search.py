@@ -1,14 +1,20 @@
 import json
+from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import httpx
 import pytest
 from PIL import Image
 
+from crossmodal.api import create_app
 from crossmodal.api.schemas.base import SearchAnswer
 from crossmodal.api.schemas.search import TextSearchAnswer
-from tests.fakes import ColourModel
+from crossmodal.records import DEFAULT_TENANT, Modality, Partition
+from crossmodal.store.base import CollectionSpec
+from crossmodal.wiring import Container
+from tests.fakes import DIM, ColourModel, HastyStore, info
 from tests.pictures import encoded
-from tests.unit.api.helpers import data_url, ids, index_colours, picture, places, problem, upload
+from tests.unit.api.helpers import data_url, ids, index_colours, picture, places, problem, querying_over, upload
 
 
 @pytest.fixture(autouse=True)
@@ -113,6 +119,35 @@ async def test_diversity_brings_unlike_pictures_forward(client: httpx.AsyncClien
     assert after == [second]
 
 
+@pytest.fixture
+async def hasty(container: Container, client: httpx.AsyncClient) -> AsyncIterator[httpx.AsyncClient]:
+    """The same gallery in a store that overlooks the red picture unless it is asked to be exact."""
+    assert ids(await client.post("/search/text-to-image", json={"query": "red"}))[0] == "red"
+    store = HastyStore()
+    await store.open(CollectionSpec(DIM, info().fingerprint))
+    images = Partition(DEFAULT_TENANT, Modality.IMAGE)
+    held = await container.store.fetch(images, ["red", "green", "blue"], with_embeddings=True)
+    await store.upsert(images, [point for point in held if point is not None])
+    store.missed = {"red"}
+    app = create_app()
+    app.state.container = replace(container, store=store, querying=querying_over(store, container))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as caller:
+        yield caller
+
+
+async def test_an_exact_search_finds_what_an_index_misses(hasty: httpx.AsyncClient) -> None:
+    query = {"query": "red", "n_results": 3}
+    assert set(ids(await hasty.post("/search/text-to-image", json=query))) == {"green", "blue"}
+    assert ids(await hasty.post("/search/text-to-image", json=query | {"exact": False}))[0] != "red"
+    assert ids(await hasty.post("/search/text-to-image", json=query | {"exact": True}))[0] == "red"
+    assert ids(await hasty.post("/search/text-to-image", json=query | {"exact": True, "diversity": 0.5}))[0] == "red"
+    assert "red" in ids(await hasty.post("/search/similar-images", json={"id": "blue", "exact": True}))
+    white = upload(picture("white"), field="file")
+    for word, expected in {"true": True, "false": False}.items():
+        answer = await hasty.post("/search/similar-images", files=white, data={"exact": word})
+        assert ("red" in ids(answer)) is expected
+
+
 @pytest.mark.parametrize(
     ("route", "body", "place"),
     [
@@ -127,6 +162,8 @@ async def test_diversity_brings_unlike_pictures_forward(client: httpx.AsyncClien
         ("text-to-image", {"query": "x", "offset": -1}, ["offset"]),
         ("text-to-image", {"query": "x", "min_relevance": 1.1}, ["min_relevance"]),
         ("text-to-image", {"query": "x", "diversity": -0.1}, ["diversity"]),
+        ("text-to-image", {"query": "x", "exact": "true"}, ["exact"]),
+        ("text-to-image", {"query": "x", "exact": 1}, ["exact"]),
         ("text-to-image", {"query": "x", "top_k": 5}, ["top_k"]),
         ("text-to-image", {"query": "x", "filter": {"price": {"near": 5}}}, ["filter", "price", "near"]),
         ("similar-images", {}, ["image"]),
@@ -146,6 +183,9 @@ async def test_bad_fields_are_named(client: httpx.AsyncClient, route: str, body:
     [
         ({"n_results": "0"}, ["n_results"]),
         ({"n_results": "x"}, ["n_results"]),
+        ({"exact": "True"}, ["exact"]),
+        ({"exact": "1"}, ["exact"]),
+        ({"exact": ""}, ["exact"]),
         ({"filter": "{"}, ["filter"]),
         ({"k": "1"}, ["k"]),
     ],

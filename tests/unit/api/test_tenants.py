@@ -14,11 +14,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from crossmodal.api import EdgeMiddleware, Traffic, TrafficLimits, create_app
 from crossmodal.api.caller import Caller, Right, set_caller
 from crossmodal.media import MediaStore
-from crossmodal.search.finding import Finder
 from crossmodal.search.indexing import Indexing
 from crossmodal.search.library import Library
-from crossmodal.search.querying import Querying
-from crossmodal.search.relevance import Calibrations
 from crossmodal.search.writing import ItemWriter
 from crossmodal.settings import Settings
 from crossmodal.store.base import VectorStore
@@ -26,7 +23,7 @@ from crossmodal.store.exact import ExactStore
 from crossmodal.wiring import Container
 from tests.fakes import ForgetfulStore
 from tests.unit.api.conftest import MAX_BODY
-from tests.unit.api.helpers import data_url, ids, index_colours, picture, problem, upload
+from tests.unit.api.helpers import data_url, ids, index_colours, picture, problem, querying_over, upload
 
 RED = picture("red")
 Call = Callable[[httpx.AsyncClient], Awaitable[httpx.Response]]
@@ -243,7 +240,7 @@ def with_store(container: Container, store: VectorStore) -> Container:
         container,
         store=store,
         indexing=Indexing(encoder, store, writer, pictures, max_text_chars=chars),
-        querying=Querying(encoder, store, Finder(store, Calibrations(encoder, store)), pictures, max_text_chars=chars),
+        querying=querying_over(store, container),
         library=Library(encoder, store, media, writer),
     )
 

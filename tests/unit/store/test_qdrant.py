@@ -59,6 +59,21 @@ def undecodable() -> json.JSONDecodeError:
 CODE = grpc.StatusCode
 
 
+async def test_only_a_search_that_asks_to_be_exact_passes_by_the_graph() -> None:
+    server = FakeServer()
+    store = QdrantStore(server.connect)
+    await store.open(SPEC)
+    await store.search(IMAGES, axis(0), limit=1)
+    await store.search(IMAGES, axis(0), limit=1, exact=True)
+    await store.close()
+    usual, exact = server.params
+    assert usual is not None
+    assert exact is not None
+    assert (usual.exact, exact.exact) == (False, True)
+    assert usual.quantization == models.QuantizationSearchParams(rescore=True, oversampling=2.0)
+    assert exact.quantization == models.QuantizationSearchParams(ignore=True)
+
+
 @pytest.mark.parametrize(
     ("foreign", "kind", "detail", "passes"),
     [
