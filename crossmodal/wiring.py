@@ -18,6 +18,7 @@ from crossmodal.search.intake import FetchLimits
 from crossmodal.search.library import Library
 from crossmodal.search.pictures import PictureReader
 from crossmodal.search.querying import Querying
+from crossmodal.search.reading import TextReader
 from crossmodal.search.writing import ItemWriter
 from crossmodal.settings import Settings, UrlFetching
 from crossmodal.store.base import CollectionSpec, VectorStore
@@ -158,15 +159,15 @@ def build_container(settings: Settings, encoder: Encoder) -> Container:
         fetch_limits=FetchLimits(max_bytes=settings.max_body_bytes, seconds=settings.timeout / 2),
     )
     writer = ItemWriter(store, media)
-    chars = settings.max_text_chars
+    texts = TextReader(encoder, max_text_chars=settings.max_text_chars)
     return Container(
         settings=settings,
         encoder=encoder,
         store=store,
         pictures=pictures,
-        indexing=Indexing(encoder, store, writer, pictures, max_text_chars=chars),
-        querying=Querying(encoder, store, pictures, max_text_chars=chars),
-        comparing=Comparing(encoder, pictures, max_text_chars=chars),
+        indexing=Indexing(encoder, store, writer, pictures, texts),
+        querying=Querying(encoder, store, pictures, texts),
+        comparing=Comparing(encoder, pictures, texts),
         library=Library(encoder, store, media, writer),
         media=media,
     )

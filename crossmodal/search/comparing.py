@@ -6,33 +6,34 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from crossmodal.clip.base import TextEmbeddings
 from crossmodal.encoder import Encoder, Lane
 from crossmodal.errors import ClientError
 from crossmodal.metering import charge
-from crossmodal.records import Embeddings, Modality
+from crossmodal.records import Embeddings, LongText, Modality
 from crossmodal.search.pictures import PictureReader
+from crossmodal.search.reading import ReadTexts, TextReader
 from crossmodal.search.relevance import Calibration
-from crossmodal.search.texts import check_text
 
 
 class Comparing:
     """The use case. One instance serves all requests of a process."""
 
-    def __init__(self, encoder: Encoder, pictures: PictureReader, *, max_text_chars: int) -> None:
+    def __init__(self, encoder: Encoder, pictures: PictureReader, texts: TextReader) -> None:
         self._encoder = encoder
         self._pictures = pictures
-        self._max_text_chars = max_text_chars
+        self._texts = texts
 
-    async def embed_texts(self, texts: Sequence[str], lane: Lane = Lane.INTERACTIVE) -> TextEmbeddings:
+    async def embed_texts(
+        self, texts: Sequence[str], lane: Lane = Lane.INTERACTIVE, long_text: LongText = "truncate"
+    ) -> ReadTexts:
         """Unit embeddings of n texts. The first bad one is raised, its place counted from 0 in ``loc``."""
         charge(items=len(texts))
         for place, text in enumerate(texts):
             try:
-                check_text(text, max_chars=self._max_text_chars)
+                self._texts.check(text)
             except ClientError as fault:
                 raise fault.under(place) from None
-        return await self._encoder.embed_texts(texts, lane)
+        return await self._texts.embed(texts, long_text, lane)
 
     async def embed_pictures(self, contents: Sequence[bytes], lane: Lane = Lane.INTERACTIVE) -> Embeddings:
         """Unit embeddings, float32 [n, dim], of n encoded pictures. The first bad one is raised, its place in ``loc``."""

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from crossmodal.encoder import Encoder
 from crossmodal.errors import NotFound
 from crossmodal.metering import charge
-from crossmodal.records import Embedding, Hit, Modality, Partition, Point, ScoredItem
+from crossmodal.records import Embedding, Hit, LongText, Modality, Partition, Point, ScoredItem
 from crossmodal.search.diversity import diversify
 from crossmodal.search.pictures import PictureReader
+from crossmodal.search.reading import TextReader
 from crossmodal.search.relevance import Calibration
-from crossmodal.search.texts import check_text
 from crossmodal.store.base import VectorStore
 from crossmodal.store.filters import Filter
 from crossmodal.telemetry import stage
@@ -37,9 +37,13 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Hits, best first, and whether the model saw only the beginning of the query."""
+    """Hits, best first, and what the model read of the query's text.
+
+    ``tokens_used`` is 0 for a query without a text; ``truncated`` says that there was more than it read.
+    """
 
     hits: list[Hit]
+    tokens_used: int = 0
     truncated: bool = False
 
 
@@ -48,6 +52,7 @@ class _Query:
     modality: Modality
     embedding: Embedding
     without_content: str | None = None
+    tokens_used: int = 0
     truncated: bool = False
 
 
@@ -58,18 +63,24 @@ class Querying:
     text or a picture raises.
     """
 
-    def __init__(self, encoder: Encoder, store: VectorStore, pictures: PictureReader, *, max_text_chars: int) -> None:
+    def __init__(self, encoder: Encoder, store: VectorStore, pictures: PictureReader, texts: TextReader) -> None:
         self._encoder = encoder
         self._store = store
         self._pictures = pictures
-        self._max_text_chars = max_text_chars
+        self._texts = texts
 
-    async def by_text(self, tenant: str, text: str, target: Modality, window: Window) -> Answer:
+    async def by_text(
+        self, tenant: str, text: str, target: Modality, window: Window, long_text: LongText = "truncate"
+    ) -> Answer:
         """Items nearest to a text."""
         charge(items=1)
-        checked = check_text(text, max_chars=self._max_text_chars)
-        answer = await self._encoder.embed_texts([checked])
-        query = _Query(Modality.TEXT, answer.embeddings[0], truncated=bool(answer.truncated[0]))
+        read = await self._texts.embed([self._texts.check(text)], long_text)
+        query = _Query(
+            Modality.TEXT,
+            read.embeddings[0],
+            tokens_used=int(read.tokens_used[0]),
+            truncated=bool(read.truncated[0]),
+        )
         return await self._find(tenant, query, target, window)
 
     async def by_picture(self, tenant: str, content: bytes, target: Modality, window: Window) -> Answer:
@@ -104,7 +115,7 @@ class Querying:
             pool, rest = relevant[:DIVERSE_POOL], relevant[DIVERSE_POOL:]
             order = diversify([each for each, _ in pool], count=end, diversity=window.diversity)
             relevant = ([pool[place] for place in order] + rest)[window.offset : end]
-        return Answer([hit for _, hit in relevant], query.truncated)
+        return Answer([hit for _, hit in relevant], query.tokens_used, query.truncated)
 
     async def _candidates(self, tenant: str, query: _Query, target: Modality, window: Window) -> Sequence[ScoredItem]:
         diverse = bool(window.diversity)

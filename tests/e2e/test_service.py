@@ -114,6 +114,36 @@ def test_embeddings_are_the_same_alone_and_in_company(http: httpx.Client) -> Non
         assert float(row @ alone) > 0.9999
 
 
+def test_special_tokens_in_a_text_are_plain_characters(http: httpx.Client) -> None:
+    def embedded(text: str) -> tuple[list[float], int]:
+        body = http.post("/embed/texts", json={"texts": [text]}).json()
+        return body["embeddings"][0], body["tokens_used"][0]
+
+    for token in ("<end_of_text>", "<start_of_text>", "<END_OF_TEXT>"):
+        spelt, count = embedded(f"{token} {QUERY}")
+        apart, as_many = embedded(f"< {token[1:]} {QUERY}")
+        assert count == as_many > embedded(QUERY)[1], "a special token would be one, or the last one read"
+        np.testing.assert_allclose(spelt, apart, atol=1e-3)
+        other, _ = embedded(f"{token} a dog on a red background")
+        assert np.dot(spelt, other) < 0.95, "what follows the token is read"
+    hits = http.post("/search/text-to-image", json={"query": f"<end_of_text>{QUERY}", "n_results": 1}).json()
+    assert hits["results"][0]["metadata"]["object"] == "banana"
+
+
+def test_a_long_text_is_read_whole_if_that_is_asked_for(http: httpx.Client) -> None:
+    long = "a dog on a red background. " * 12 + f"{QUERY}. " * 36
+    cut = http.post("/search/text-to-image", json={"query": long, "n_results": 1}).json()
+    assert (cut["truncated"], cut["tokens_used"]) == (True, 32)
+    split = http.post("/search/text-to-image", json={"query": long, "n_results": 1, "long_text": "split"}).json()
+    assert split["truncated"] is False
+    assert split["tokens_used"] > 300
+    assert split["results"][0]["metadata"]["object"] == "banana"
+    longest = {"texts": [("every word of it counts. " * 500)[:10_000]], "long_text": "split"}
+    answer = http.post("/embed/texts", json=longest).json()
+    assert np.linalg.norm(answer["embeddings"][0]) == pytest.approx(1.0, abs=1e-5)
+    assert answer["tokens_used"][0] > 2000
+
+
 def test_bad_requests_are_problems(http: httpx.Client) -> None:
     for answer, status, code in [
         (http.get("/items/image/unknown"), 404, "not_found"),
