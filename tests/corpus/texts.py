@@ -47,13 +47,15 @@ def cases() -> list[Case]:
         sampled = route == "/embed/texts"
         wire = as_json(route, whole)
         given.add(f"too-long{route.replace('/', '-')}", f"POST {route}", wire, 422, "text_too_long", sampled=sampled)
-    for route, rest in {
+    sound: dict[str, dict[str, object]] = {
         SEARCH: {"query": "a"},
         "/search/similar-texts": {"query": "a"},
         "/embed/texts": {"texts": ["a"]},
         "/index/texts": {"items": ["a"]},
-    }.items():
-        for name, value in {"unknown": "halve", "case": "SPLIT", "list": ["split"], "true": True, "empty": ""}.items():
+    }
+    odd: dict[str, object] = {"unknown": "halve", "case": "SPLIT", "list": ["split"], "true": True, "empty": ""}
+    for route, rest in sound.items():
+        for name, value in odd.items():
             wire = as_json(route, rest | {"long_text": value})
             given.add(f"long-text-{name}-to{route.replace('/', '-')}", f"POST {route}", wire, 422, INVALID)
     many = {"texts": ["word " * 2000] * 100, "long_text": "split"}

@@ -2,7 +2,7 @@ import httpx
 import numpy as np
 import pytest
 
-from crossmodal.api.schemas.compare import EmbeddingsAnswer, TextEmbeddingsAnswer
+from crossmodal.api.schemas.compare import TextEmbeddingsAnswer
 from tests.fakes import DIM
 from tests.unit.api.helpers import data_url, picture, places, problem, upload
 
