@@ -150,7 +150,7 @@ def _complete(path: str, operation: dict[str, Any]) -> None:
     statuses = dict(_ANY_ROUTE)
     if "requestBody" in operation:
         statuses |= _WITH_BODY
-    if "{" in path or "/search/" in path:
+    if "{" in path or "/search/" in path or path.startswith("/v1/"):
         statuses |= _WITH_ITEM
     responses |= {str(status): {"$ref": f"#/components/responses/Problem{status}"} for status in sorted(statuses)}
 

@@ -66,6 +66,7 @@ def all_cases() -> tuple[Case, ...]:
         json_bodies,
         metadata,
         multipart,
+        openai,
         pictures,
         ranges,
         routes,
@@ -84,6 +85,7 @@ def all_cases() -> tuple[Case, ...]:
         ranges,
         headers,
         routes,
+        openai,
     )
     cases = tuple(case for module in modules for case in module.cases())
     names = [case.name for case in cases]

@@ -116,7 +116,14 @@ ELSEWHERE = {
     "POST /index/images",  # test_indexing_tells_nothing_of_others
     "POST /index/texts",
 }
-WITHOUT_ITEMS = {"POST /similarity", "POST /embed/texts", "POST /embed/images"}
+WITHOUT_ITEMS = {
+    "POST /similarity",
+    "POST /embed/texts",
+    "POST /embed/images",
+    "POST /v1/embeddings",
+    "GET /v1/models",
+    "GET /v1/models/{model_id}",
+}
 
 
 def test_every_route_is_thought_of(app: FastAPI) -> None:
