@@ -153,16 +153,27 @@ class Encoder:
     else:
 
         @bentoml.api
-        async def embed_pixels(self, pixels: np.ndarray, lane: str = Lane.INTERACTIVE.value) -> Vectors:
-            """Embed uint8 [n, size, size, 3]."""
+        async def embed_pixels(
+            self, pixels: np.ndarray, lane: str = Lane.INTERACTIVE.value, fingerprint: str = ""
+        ) -> Vectors:
+            """Embed uint8 [n, size, size, 3]; ``fingerprint``, if there is one, says which model is meant."""
             with _as_status():
+                await self._check(fingerprint)
                 return await self._encoder.embed_pixels(pixels, Lane(lane))
 
         @bentoml.api
-        async def embed_texts(self, texts: list[str], lane: str = Lane.INTERACTIVE.value) -> Vectors:
-            """Embed texts, packed for the wire."""
+        async def embed_texts(
+            self, texts: list[str], lane: str = Lane.INTERACTIVE.value, fingerprint: str = ""
+        ) -> Vectors:
+            """Embed texts, packed for the wire; ``fingerprint``, if there is one, says which model is meant."""
             with _as_status():
+                await self._check(fingerprint)
                 return pack_texts(await self._encoder.embed_texts(texts, Lane(lane)))
+
+        async def _check(self, fingerprint: str) -> None:
+            """Refuse work that is meant for another model: a caller must not mix the vectors of two."""
+            if fingerprint not in {"", (await self._encoder.info()).fingerprint}:
+                raise ModelUnavailable("another model is meant than the one that is loaded here")
 
     @bentoml.on_shutdown
     async def stop(self) -> None:

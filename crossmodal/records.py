@@ -33,6 +33,9 @@ class Modality(StrEnum):
     TEXT = "text"
 
 
+LongText = Literal["truncate", "split"]
+"""What becomes of a text over the model's context: ``truncate`` reads its beginning, ``split`` all of it, in pieces."""
+
 DEFAULT_TENANT = "default"
 """The tenant of everybody while no keys are configured."""
 
@@ -54,7 +57,10 @@ class Partition:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """Something indexed. ``content_hash`` is the SHA-256 of its bytes, in hex, and finds its media."""
+    """Something indexed. ``content_hash`` is the SHA-256 of its bytes, in hex, and finds its media.
+
+    ``long_text`` is how its text was embedded.
+    """
 
     id: str
     modality: Modality
@@ -62,6 +68,7 @@ class Item:
     created_at: datetime
     metadata: Metadata = field(default_factory=dict)
     text: str | None = None
+    long_text: LongText = "truncate"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

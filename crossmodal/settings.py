@@ -89,6 +89,9 @@ class Settings(BaseSettings):
     max_batch_images: int = Field(default=16, ge=1, le=1024)
     max_batch_texts: int = Field(default=32, ge=1, le=4096)
     max_queued_items: int = Field(default=16_384, ge=1, description="items waiting for the model before 429")
+    cache_bytes: int = Field(
+        default=64 * MIB, ge=0, description="embeddings of texts and pictures kept in a process; 0: none"
+    )
     decode_workers: int = Field(default=2, ge=1, le=64, description="processes that decode pictures")
     decode_timeout: float = Field(default=10.0, gt=0, le=3600, description="CPU seconds a picture may take to decode")
     max_queued_pictures: int = Field(default=4096, ge=1, description="pictures waiting to be decoded before 429")

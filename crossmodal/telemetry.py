@@ -36,6 +36,10 @@ _BATCH_SECONDS = Histogram(
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
 )
 _QUEUED = Gauge("crossmodal_queued_items", "Items waiting for the model", multiprocess_mode="livesum")
+_LOOKUPS = Counter(
+    "crossmodal_cache_lookups", "Texts and pictures looked up among embeddings made before", ["kind", "lane", "outcome"]
+)
+_CACHED_BYTES = Gauge("crossmodal_cache_bytes", "What embeddings made before take", multiprocess_mode="livesum")
 _INDEXED = Counter("crossmodal_indexed_items", "Items by outcome of indexing", ["modality", "status"])
 _LOST_DECODERS = Counter("crossmodal_lost_decoders", "Decoding processes lost to a picture, by reason", ["reason"])
 _PROBLEMS = Counter("crossmodal_problems", "Problem responses by code", ["code"])
@@ -49,6 +53,17 @@ class BatchMetrics:
         _BATCH_ITEMS.labels(kind, lane).observe(items)
         _BATCH_SECONDS.labels(kind, lane).observe(seconds)
         _QUEUED.set(queued)
+
+
+def count_lookups(kind: str, lane: str, *, hits: int, misses: int) -> None:
+    """Count items that were looked up among embeddings made before."""
+    _LOOKUPS.labels(kind, lane, "hit").inc(hits)
+    _LOOKUPS.labels(kind, lane, "miss").inc(misses)
+
+
+def show_cached_bytes(count: int) -> None:
+    """Say how many bytes the embeddings that are kept take now."""
+    _CACHED_BYTES.set(count)
 
 
 def count_indexed(modality: str, status: str) -> None:

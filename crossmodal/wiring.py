@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import structlog
 
 from crossmodal.clip.base import ClipModel
-from crossmodal.encoder import BatchLimits, Encoder, LocalEncoder
+from crossmodal.encoder import BatchLimits, CachedEncoder, Encoder, LocalEncoder
 from crossmodal.errors import ConfigurationError, CrossModalError
 from crossmodal.fetching import Fetcher, FetchPolicy, HttpFetcher, host_rules
 from crossmodal.imaging import ImageLimits
@@ -19,9 +19,10 @@ from crossmodal.search.intake import FetchLimits
 from crossmodal.search.library import Library
 from crossmodal.search.pictures import PictureReader
 from crossmodal.search.querying import Querying
+from crossmodal.search.reading import TextReader
 from crossmodal.search.relevance import Calibrations
 from crossmodal.search.writing import ItemWriter
-from crossmodal.settings import Settings, UrlFetching
+from crossmodal.settings import BatcherKind, EncoderPlace, Settings, UrlFetching
 from crossmodal.store.base import CollectionSpec, VectorStore
 from crossmodal.telemetry import BatchMetrics
 
@@ -141,8 +142,16 @@ def build_fetcher(settings: Settings) -> Fetcher | None:
     return HttpFetcher(policy, max_bytes=settings.max_image_bytes, seconds=settings.fetch_timeout)
 
 
+def with_cache(settings: Settings, encoder: Encoder) -> Encoder:
+    """The encoder behind a memory of what it embedded, unless that is switched off."""
+    # BentoML's batcher takes no fingerprint, so what came from a model exchanged a moment ago could be kept as this one's.
+    unsure = settings.encoder is EncoderPlace.SERVICE and settings.batcher is BatcherKind.BENTOML
+    return CachedEncoder(encoder, max_bytes=settings.cache_bytes) if settings.cache_bytes and not unsure else encoder
+
+
 def build_container(settings: Settings, encoder: Encoder) -> Container:
     """Join store, media and use cases around an encoder."""
+    encoder = with_cache(settings, encoder)
     store = build_store(settings)
     media = MediaStore(settings.media_url, min_free=settings.min_free_bytes)
     limits = ImageLimits(
@@ -161,15 +170,15 @@ def build_container(settings: Settings, encoder: Encoder) -> Container:
     )
     writer = ItemWriter(store, media)
     calibrations = Calibrations(encoder, store)
-    chars = settings.max_text_chars
+    texts = TextReader(encoder, max_text_chars=settings.max_text_chars)
     return Container(
         settings=settings,
         encoder=encoder,
         store=store,
         pictures=pictures,
-        indexing=Indexing(encoder, store, writer, pictures, max_text_chars=chars),
-        querying=Querying(encoder, store, Finder(store, calibrations), pictures, max_text_chars=chars),
-        comparing=Comparing(encoder, calibrations, pictures, max_text_chars=chars),
+        indexing=Indexing(encoder, store, writer, pictures, texts),
+        querying=Querying(encoder, store, Finder(store, calibrations), pictures, texts),
+        comparing=Comparing(encoder, calibrations, pictures, texts),
         library=Library(encoder, store, media, writer),
         media=media,
     )

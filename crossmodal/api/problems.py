@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from crossmodal.api.encoding import dump_json
 from crossmodal.errors import (
@@ -32,6 +33,8 @@ from crossmodal.telemetry import count_problem, request_id
 MEDIA_TYPE = "application/problem+json"
 _MAX_FAULTS = 20
 """So many of a body's faults are listed; a body can hold thousands."""
+_OPENAI = "/v1/"
+_OPENAI_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 _MAX_NAME = 100
 """Names of a body's members are the sender's: so many characters of them come back."""
 
@@ -56,9 +59,29 @@ class ProblemResponse(Response):
     ) -> None:
         """``faults`` become the member `errors`; ``members`` are further members of the problem."""
         count_problem(error.code)
-        body = problem_body(error, faults=faults, members=members)
+        self._members = problem_body(error, faults=faults, members=members)
         given = {name.lower(): value for name, value in (headers or {}).items()}
-        super().__init__(dump_json(body), status_code=error.status, headers=_retry_after(error) | given)
+        super().__init__(dump_json(self._members), status_code=error.status, headers=_retry_after(error) | given)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it; below `/v1/` with the member that clients of OpenAI's API read."""
+        if scope.get("path", "").removeprefix(scope.get("root_path", "")).startswith(_OPENAI):
+            self.body = dump_json(self._members | {"error": _as_openai(self._members)})
+            self.headers["content-length"] = str(len(self.body))
+        await super().__call__(scope, receive, send)
+
+
+def _as_openai(members: Mapping[str, Any]) -> dict[str, Any]:
+    """The same in the words of OpenAI's API: without a ``message`` there its client shows nothing but the status."""
+    faults = members.get("errors") or [{"loc": ()}]
+    status = members["status"]
+    server = status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    return {
+        "message": members["detail"],
+        "type": _OPENAI_TYPES.get(status, "server_error" if server else "invalid_request_error"),
+        "code": members["code"],
+        "param": ".".join(map(str, faults[0]["loc"])) or None,
+    }
 
 
 def problem_body(

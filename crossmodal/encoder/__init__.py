@@ -2,7 +2,8 @@
 
 from crossmodal.batching import Lane
 from crossmodal.encoder.base import Encoder
+from crossmodal.encoder.cached import CachedEncoder
 from crossmodal.encoder.local import BatchLimits, LocalEncoder
 from crossmodal.encoder.remote import RemoteEncoder
 
-__all__ = ["BatchLimits", "Encoder", "Lane", "LocalEncoder", "RemoteEncoder"]
+__all__ = ["BatchLimits", "CachedEncoder", "Encoder", "Lane", "LocalEncoder", "RemoteEncoder"]

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from typing import Any, Protocol
 
 import numpy as np
+import structlog
 from numpy.typing import NDArray
 
 from crossmodal.batching import Lane
@@ -20,11 +21,14 @@ from crossmodal.records import Embeddings, Pixels, Preprocessing
 from crossmodal.statistics import unpack_statistics
 from crossmodal.telemetry import stage
 
+log = structlog.get_logger()
+
 PING_EVERY = 1.0
 """Seconds between two signs of life."""
 PING_TIMEOUT = 4.0
 """Seconds a sign of life may take; the other process answers it beside the model's work."""
 
+_OTHER = "the model's process has another model than the one this service began with, whose vectors do not fit what is indexed"
 _GONE = "the model's process does not answer; it is being started again: try again in a moment"
 
 
@@ -39,18 +43,23 @@ class Call(Protocol):
 
 
 class RemoteEncoder:
-    """An ``Encoder`` that another process serves: methods `describe`, `embed_pixels` and `embed_texts`."""
+    """An ``Encoder`` that another process serves: methods `describe`, `embed_pixels` and `embed_texts`.
+
+    It stands for the one model it met first. While the other process has another one, as after it was started anew with
+    other settings, this is unavailable: nobody must get vectors of two models.
+    """
 
     def __init__(
         self, call: Call, *, with_lane: bool = True, every: float = PING_EVERY, timeout: float = PING_TIMEOUT
     ) -> None:
-        """``with_lane`` says whether the other side takes a lane; ``every`` and ``timeout`` are seconds."""
+        """``with_lane``: the other side takes a lane, and the fingerprint of the model that is meant; seconds otherwise."""
         self._call = call
         self._with_lane = with_lane
         self._every = every
         self._timeout = timeout
         self._info: ModelInfo | None = None
         self._monitor: asyncio.Task[None] | None = None
+        self._why = _GONE
         self._alive = asyncio.Event()
         self._lost = asyncio.Event()
         self._lost.set()
@@ -68,7 +77,7 @@ class RemoteEncoder:
         """Return if the other process gave a sign of life lately. Raises ``ModelUnavailable``."""
         await self.info()
         if not self._alive.is_set():
-            raise ModelUnavailable(_GONE)
+            raise ModelUnavailable(self._why)
 
     async def embed_pixels(self, pixels: Pixels, lane: Lane = Lane.INTERACTIVE) -> Embeddings:
         """Embed uint8 [n, size, size, 3]."""
@@ -92,14 +101,14 @@ class RemoteEncoder:
     async def _embed(self, method: str, lane: Lane, **arguments: Any) -> Any:
         await self.ping()
         if self._with_lane:
-            arguments["lane"] = lane.value
+            arguments |= {"lane": lane.value, "fingerprint": (await self.info()).fingerprint}
         with stage("embed"):
             call = asyncio.ensure_future(self._call(method, **arguments))
             lost = asyncio.ensure_future(self._lost.wait())
             try:
                 await asyncio.wait({call, lost}, return_when=asyncio.FIRST_COMPLETED)
                 if not call.done():
-                    raise ModelUnavailable(_GONE)
+                    raise ModelUnavailable(self._why)
                 return await call
             finally:
                 call.cancel()
@@ -109,11 +118,12 @@ class RemoteEncoder:
         while True:
             await asyncio.sleep(self._every)
             try:
-                await self._describe()
+                info = await self._describe()
             except ModelUnavailable:
+                self._why = _GONE
                 self._note(alive=False)
             else:
-                self._note(alive=True)
+                self._recognise(info)
 
     async def _describe(self) -> ModelInfo:
         try:
@@ -121,6 +131,13 @@ class RemoteEncoder:
                 return unpack_info(await self._call("describe"))
         except TimeoutError as error:
             raise ModelUnavailable(_GONE) from error
+
+    def _recognise(self, info: ModelInfo) -> None:
+        same = self._info is not None and info.fingerprint == self._info.fingerprint
+        if not same and self._why is not _OTHER:
+            log.error("another model", detail=_OTHER, model=info.name, fingerprint=info.fingerprint)
+        self._why = _GONE if same else _OTHER
+        self._note(alive=same)
 
     def _note(self, *, alive: bool) -> None:
         now, before = (self._alive, self._lost) if alive else (self._lost, self._alive)

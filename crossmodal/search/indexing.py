@@ -11,9 +11,10 @@ import numpy as np
 from crossmodal.encoder import Encoder, Lane
 from crossmodal.errors import ClientError, Conflict, CrossModalError, DeadlineExceeded
 from crossmodal.metering import charge
-from crossmodal.records import Embedding, Item, Metadata, Modality, Partition, Point, hash_content
+from crossmodal.records import Embedding, Item, LongText, Metadata, Modality, Partition, Point, hash_content
 from crossmodal.search.pictures import Picture, PictureReader
-from crossmodal.search.texts import check_id, check_text
+from crossmodal.search.reading import TextReader
+from crossmodal.search.texts import check_id
 from crossmodal.search.writing import ItemWriter
 from crossmodal.store.base import VectorStore
 from crossmodal.telemetry import count_indexed, stage
@@ -45,11 +46,16 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class Indexed:
-    """What became of a submission; ``id`` is None where it failed before it had one."""
+    """What became of a submission; ``id`` is None where it failed before it had one.
+
+    ``tokens_used`` and ``truncated`` say what the model read of a text; None where it read none.
+    """
 
     id: str | None
     status: Status
     error: CrossModalError | None = None
+    tokens_used: int | None = None
+    truncated: bool | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -59,16 +65,20 @@ class _Candidate:
     submission: Submission
     id: str
     content_hash: str
+    long_text: LongText | None = None
     existing: Point | None = None
     picture: Picture | None = None
     embedding: Embedding | None = None
+    tokens_used: int | None = None
+    truncated: bool | None = None
     fault: CrossModalError | None = None
     lost_file: bool = False
     """The item is there, but the file of its picture is not: it is written once more."""
 
     @property
     def keeps_content(self) -> bool:
-        return self._same_content is not None and not self.lost_file
+        same = self._same_content
+        return same is not None and not self.lost_file and self.long_text in {None, same.item.long_text}
 
     @property
     def _same_content(self) -> Point | None:
@@ -85,7 +95,10 @@ class _Candidate:
         if (existing := self._same_content) is not None:
             given = self.submission.metadata
             metadata = existing.item.metadata if given is None else given
-            return Point(replace(existing.item, metadata=metadata), existing.embedding)
+            item = replace(existing.item, metadata=metadata)
+            if self.embedding is None or self.long_text is None:
+                return Point(item, existing.embedding)
+            return Point(replace(item, long_text=self.long_text), self.embedding)
         if self.embedding is None:
             msg = f"{self.id!r} was not embedded"
             raise ValueError(msg)
@@ -96,6 +109,7 @@ class _Candidate:
             created_at=datetime.now(UTC),
             metadata=self._given_metadata(),
             text=self.submission.content.decode() if modality is Modality.TEXT else None,
+            long_text=self.long_text or "truncate",
         )
         return Point(item, self.embedding)
 
@@ -118,14 +132,13 @@ class Indexing:
         store: VectorStore,
         writer: ItemWriter,
         pictures: PictureReader,
-        *,
-        max_text_chars: int,
+        texts: TextReader,
     ) -> None:
         self._encoder = encoder
         self._store = store
         self._writer = writer
         self._pictures = pictures
-        self._max_text_chars = max_text_chars
+        self._texts = texts
 
     async def index_images(
         self, tenant: str, submissions: Sequence[Submission], lane: Lane = Lane.BULK
@@ -138,13 +151,24 @@ class Indexing:
         )
 
     async def index_texts(
-        self, tenant: str, submissions: Sequence[Submission], lane: Lane = Lane.BULK
+        self,
+        tenant: str,
+        submissions: Sequence[Submission],
+        lane: Lane = Lane.BULK,
+        long_text: LongText | None = None,
     ) -> list[Indexed]:
-        """Index texts."""
+        """Index texts. None leaves an item whose text is there already as it was embedded, and cuts a new one.
+
+        Given, it holds for all of them: an item that was embedded the other way is embedded anew.
+        """
         charge(items=len(submissions))
         hashes = [hash_content(submission.content) for submission in submissions]
         return await self._index(
-            Partition(tenant, Modality.TEXT), submissions, hashes, lambda fresh: self._embed_texts(fresh, lane)
+            Partition(tenant, Modality.TEXT),
+            submissions,
+            hashes,
+            lambda fresh: self._embed_texts(fresh, lane),
+            long_text,
         )
 
     async def _index(
@@ -153,9 +177,11 @@ class Indexing:
         submissions: Sequence[Submission],
         hashes: Sequence[str],
         embed: Callable[[list[_Candidate]], Awaitable[None]],
+        long_text: LongText | None = None,
     ) -> list[Indexed]:
         entries = [
-            _admit(submission, content_hash) for submission, content_hash in zip(submissions, hashes, strict=True)
+            _admit(submission, content_hash, long_text)
+            for submission, content_hash in zip(submissions, hashes, strict=True)
         ]
         unique: dict[str, _Candidate] = {}
         for entry in entries:
@@ -201,13 +227,14 @@ class Indexing:
         sound: list[tuple[_Candidate, str]] = []
         for entry in fresh:
             try:
-                sound.append((entry, check_text(entry.submission.content.decode(), max_chars=self._max_text_chars)))
+                sound.append((entry, self._texts.check(entry.submission.content.decode())))
             except ClientError as fault:
                 entry.fault = fault
         if sound:
-            answer = await self._encoder.embed_texts([text for _, text in sound], lane)
-            for (entry, _), embedding in zip(sound, answer.embeddings, strict=True):
-                entry.embedding = embedding
+            long_text = sound[0][0].long_text or "truncate"  # one for the whole request
+            read = await self._texts.embed([text for _, text in sound], long_text, lane)
+            for (entry, _), embedding, tokens, truncated in zip(sound, *read, strict=True):
+                entry.embedding, entry.tokens_used, entry.truncated = embedding, int(tokens), bool(truncated)
 
     async def _write(self, partition: Partition, changed: Sequence[_Candidate]) -> set[str]:
         """Write what changed; returns the ids that changed by it."""
@@ -220,9 +247,9 @@ class Indexing:
         return {entry.id for entry in changed} - beaten
 
 
-def _admit(submission: Submission, content_hash: str) -> _Candidate:
+def _admit(submission: Submission, content_hash: str, long_text: LongText | None) -> _Candidate:
     """Give the submission its id; a bad one becomes a fault."""
-    entry = _Candidate(submission, submission.id or content_hash, content_hash, fault=submission.fault)
+    entry = _Candidate(submission, submission.id or content_hash, content_hash, long_text, fault=submission.fault)
     if entry.fault is None and submission.id is not None:
         try:
             entry.id = check_id(submission.id)
@@ -243,4 +270,5 @@ def _result(entry: _Candidate, first: _Candidate, written: set[str]) -> Indexed:
         known = entry.submission.fault is None or entry.submission.id is not None
         return Indexed(entry.id if known else None, Status.FAILED, fault)
     changed = first is entry and entry.id in written
-    return Indexed(entry.id, Status.INDEXED if changed else Status.UNCHANGED)
+    status = Status.INDEXED if changed else Status.UNCHANGED
+    return Indexed(entry.id, status, tokens_used=entry.tokens_used, truncated=entry.truncated)

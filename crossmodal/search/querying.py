@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from crossmodal.encoder import Encoder
 from crossmodal.errors import ClientError, NotFound
 from crossmodal.metering import charge
-from crossmodal.records import Hit, Modality, Partition
+from crossmodal.records import Hit, LongText, Modality, Partition
 from crossmodal.search.finding import Finder, Window
 from crossmodal.search.fusion import Part
 from crossmodal.search.intake import together
 from crossmodal.search.pictures import PictureReader
-from crossmodal.search.texts import check_text
+from crossmodal.search.reading import TextReader
 from crossmodal.store.base import VectorStore
 from crossmodal.telemetry import stage
 
@@ -24,6 +24,7 @@ class AskedText:
 
     text: str
     weight: float = 1.0
+    long_text: LongText = "truncate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,18 +49,23 @@ Asked = AskedText | AskedPicture | AskedItem
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Hits, best first, and whether the model saw only the beginning of a text of the query."""
+    """Hits, best first, and what the model read of the query's texts.
+
+    ``tokens_used`` is 0 for a query without a text; ``truncated`` says that there was more than it read.
+    """
 
     hits: list[Hit]
+    tokens_used: int = 0
     truncated: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Read:
-    """A part of a query, the content hash of what it must not find, and whether its text was cut."""
+    """A part of a query, the content hash of what it must not find, and what was read of its text."""
 
     part: Part
     content_hash: str | None = None
+    tokens_used: int = 0
     truncated: bool = False
 
 
@@ -71,17 +77,20 @@ class Querying:
     """
 
     def __init__(
-        self, encoder: Encoder, store: VectorStore, finder: Finder, pictures: PictureReader, *, max_text_chars: int
+        self, encoder: Encoder, store: VectorStore, finder: Finder, pictures: PictureReader, texts: TextReader
     ) -> None:
         self._encoder = encoder
         self._store = store
         self._finder = finder
         self._pictures = pictures
-        self._max_text_chars = max_text_chars
+        self._texts = texts
 
-    async def by_text(self, tenant: str, text: str, target: Modality, window: Window) -> Answer:
+    async def by_text(
+        self, tenant: str, text: str, target: Modality, window: Window, long_text: LongText = "truncate"
+    ) -> Answer:
         """Items nearest to a text."""
-        return await self._find(tenant, [await self._read(tenant, AskedText(text))], [target], window)
+        read = await self._read(tenant, AskedText(text, long_text=long_text))
+        return await self._find(tenant, [read], [target], window)
 
     async def by_picture(self, tenant: str, content: bytes, target: Modality, window: Window) -> Answer:
         """Items nearest to an encoded picture; an item with the same bytes is never among them."""
@@ -108,7 +117,7 @@ class Querying:
     async def _find(self, tenant: str, read: Sequence[_Read], targets: Collection[Modality], window: Window) -> Answer:
         known = {each.content_hash for each in read if each.content_hash is not None}
         hits = await self._finder.find(tenant, [each.part for each in read], targets, window, known)
-        return Answer(hits, any(each.truncated for each in read))
+        return Answer(hits, sum(each.tokens_used for each in read), any(each.truncated for each in read))
 
     async def _read_at(self, place: int, tenant: str, asked: Asked) -> _Read:
         try:
@@ -118,11 +127,11 @@ class Querying:
 
     async def _read(self, tenant: str, asked: Asked) -> _Read:
         match asked:
-            case AskedText(text, weight):
+            case AskedText(text, weight, long_text):
                 charge(items=1)
-                checked = check_text(text, max_chars=self._max_text_chars)
-                answer = await self._encoder.embed_texts([checked])
-                return _Read(Part(answer.embeddings[0], Modality.TEXT, weight), truncated=bool(answer.truncated[0]))
+                read = await self._texts.embed([self._texts.check(text)], long_text)
+                part = Part(read.embeddings[0], Modality.TEXT, weight)
+                return _Read(part, tokens_used=int(read.tokens_used[0]), truncated=bool(read.truncated[0]))
             case AskedPicture(content, weight):
                 charge(items=1)
                 info = await self._encoder.info()

@@ -15,9 +15,14 @@ def check_text(text: str, *, max_chars: int) -> str:
         raise TextTooLong(f"the text has {len(text)} characters; at most {max_chars} are allowed")
     if not is_encodable(text):
         raise ValidationFailed("the text holds half of a surrogate pair, which is no character")
-    if not any(character.isprintable() and not character.isspace() for character in text):
+    if not says_something(text):
         raise ValidationFailed("the text is empty; say what to look for")
     return text
+
+
+def says_something(text: str) -> bool:
+    """Whether ``text`` holds a character that can be seen."""
+    return any(character.isprintable() and not character.isspace() for character in text)
 
 
 def check_id(item_id: str) -> str:

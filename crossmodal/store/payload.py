@@ -5,6 +5,7 @@
     content_hash  keyword, indexed
     created_at    ISO 8601, UTC, microseconds
     text          or null
+    long_text     only where it is not "truncate"
     metadata      as it came
     terms         keywords, indexed: one for each field and value of the metadata, and one for each field with a number
 
@@ -35,6 +36,9 @@ LAYOUT = 2
 
 MAX_NUMBER_INDEXES = 32
 
+_DEFAULT_LONG_TEXT = "truncate"
+"""How texts were embedded before there was a choice, and still are unless asked otherwise."""
+
 _NAMESPACE = UUID("6d0b8a3c-52f4-5c1e-9d53-0f2f0d1b7a44")
 
 
@@ -59,7 +63,8 @@ def point_id(tenant: str, item_id: str) -> str:
 
 def to_payload(tenant: str, item: Item) -> dict[str, Any]:
     """The payload of a tenant's item; ``from_payload`` gives the item back exactly, its time in UTC."""
-    return {
+    embedded = {} if item.long_text == _DEFAULT_LONG_TEXT else {"long_text": item.long_text}
+    return embedded | {
         TENANT: tenant,
         "id": item.id,
         CONTENT_HASH: item.content_hash,
@@ -90,6 +95,7 @@ def from_payload(payload: Mapping[str, Any], partition: Partition) -> Item:
         created_at=datetime.fromisoformat(payload["created_at"]),
         metadata=payload["metadata"],
         text=payload["text"],
+        long_text=payload.get("long_text", _DEFAULT_LONG_TEXT),
     )
 
 

@@ -70,6 +70,9 @@ async def test_items_round_trip_exactly(store: VectorStore) -> None:
     [hit] = await store.search(TEXTS, axis(2), limit=1)
     assert hit.item == text.item
     assert (await store.scroll(TEXTS, limit=1)).items == [text.item]
+    split = replace(text, item=replace(text.item, long_text="split"))
+    await store.upsert(TEXTS, [split])
+    assert (await store.scroll(TEXTS, limit=1)).items == [split.item]
 
 
 async def test_created_at_keeps_its_instant_in_any_zone(store: VectorStore) -> None:

@@ -67,6 +67,7 @@ def all_cases() -> tuple[Case, ...]:
         json_bodies,
         metadata,
         multipart,
+        openai,
         pictures,
         ranges,
         routes,
@@ -86,6 +87,7 @@ def all_cases() -> tuple[Case, ...]:
         headers,
         routes,
         composed,
+        openai,
     )
     cases = tuple(case for module in modules for case in module.cases())
     names = [case.name for case in cases]

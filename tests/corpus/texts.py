@@ -47,6 +47,22 @@ def cases() -> list[Case]:
         sampled = route == "/embed/texts"
         wire = as_json(route, whole)
         given.add(f"too-long{route.replace('/', '-')}", f"POST {route}", wire, 422, "text_too_long", sampled=sampled)
+    sound: dict[str, dict[str, object]] = {
+        SEARCH: {"query": "a"},
+        "/search/similar-texts": {"query": "a"},
+        "/embed/texts": {"texts": ["a"]},
+        "/index/texts": {"items": ["a"]},
+    }
+    odd: dict[str, object] = {"unknown": "halve", "case": "SPLIT", "list": ["split"], "true": True, "empty": ""}
+    for route, rest in sound.items():
+        for name, value in odd.items():
+            wire = as_json(route, rest | {"long_text": value})
+            given.add(f"long-text-{name}-to{route.replace('/', '-')}", f"POST {route}", wire, 422, INVALID)
+    many = {"texts": ["word " * 2000] * 100, "long_text": "split"}
+    given.add("split-too-many", "POST /embed/texts", as_json("/embed/texts", many), 413, "payload_too_large")
+    for name, text in {"words": "dog " * 2500, "emoji": "👩‍👩‍👧‍👦" * 1400, "unbroken": "x" * 10_000}.items():
+        wire = as_json(SEARCH, {"query": text, "long_text": "split"})
+        given.add(f"split-{name}", f"POST {SEARCH}", wire, 200, sampled=name == "emoji")
     for name, text in {
         "special-tokens": "<start_of_text>a dog<end_of_text> a cat <|endoftext|>",
         "control-inside": "a\0 dog\x1b[31m",

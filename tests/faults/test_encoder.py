@@ -1,18 +1,21 @@
 """The model's process killed, stopped or starved: answers within the deadline, not ready, and back without a hand."""
 
 import os
+import shutil
 import signal
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
 import pytest
+from safetensors.numpy import load, save
 
-from tests.faults.checks import at_once, embed, outcome_of, problem, until
+from tests.faults.checks import TEXTS, at_once, embed, outcome_of, problem, until
 from tests.faults.conftest import Start
-from tools.servers import Server
+from tools.servers import ROOT, Server
 
 IN_FLIGHT = 200
 CONTAINER = {"BENTOML_CONTAINERIZED": "true"}
@@ -84,6 +87,32 @@ def test_a_stopped_encoder_is_noticed_and_goes_on_when_it_may(start: Start) -> N
         assert time.monotonic() - began < 2, "known to be gone, it must not be waited for again"
     until(server.is_ready, within=15)
     assert embed(server).status_code == 200
+
+
+def test_an_encoder_that_comes_back_with_another_model_is_not_asked(start: Start, tmp_path: Path) -> None:
+    model = shutil.copytree(ROOT / "models" / "tiny", tmp_path / "model")
+    weights = model / "open_clip_model.safetensors"
+    first = weights.read_bytes()
+    server = start(ENCODER="service", MODEL=f"local-dir:{model}")
+    before = embed(server).json()
+
+    def come_back_with(content: bytes) -> None:
+        weights.write_bytes(content)
+        (encoder,) = server.workers("Encoder")
+        os.kill(encoder, signal.SIGKILL)
+        until(lambda: server.workers("Encoder") not in ([], [encoder]), within=RECOVERY_SECONDS)
+
+    tensors = load(first)
+    come_back_with(save(tensors | {"text_projection": -tensors["text_projection"]}))
+    until(lambda: '"another model"' in server.log, within=RECOVERY_SECONDS)
+    for texts in (TEXTS, ["nobody asked for this before"]):
+        answer = embed(server, texts)
+        assert problem(answer) == (503, "model_unavailable")
+        assert "another model" in answer.json()["detail"]
+    assert not server.is_ready()
+    come_back_with(first)
+    until(server.is_ready, within=RECOVERY_SECONDS)
+    assert embed(server).json() == before
 
 
 @pytest.mark.parametrize("way", ["local", "service"])

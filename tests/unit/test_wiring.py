@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from crossmodal.encoder import BatchLimits, LocalEncoder
+from crossmodal.encoder import BatchLimits, CachedEncoder, LocalEncoder
 from crossmodal.errors import (
     ConfigurationError,
     FingerprintMismatch,
@@ -11,9 +11,9 @@ from crossmodal.errors import (
     StoreUnavailable,
     ValidationFailed,
 )
-from crossmodal.settings import PreprocessingProfile, Settings, UrlFetching
+from crossmodal.settings import BatcherKind, EncoderPlace, PreprocessingProfile, Settings, UrlFetching
 from crossmodal.store.exact import ExactStore
-from crossmodal.wiring import build_container, build_fetcher, build_model, build_store
+from crossmodal.wiring import build_container, build_fetcher, build_model, build_store, with_cache
 from tests.fakes import ColourModel
 from tests.pictures import many_scans, png_bomb
 
@@ -79,6 +79,24 @@ async def test_the_decoding_settings_reach_the_processes(tmp_path: Path) -> None
             await container.pictures.read(png_bomb(), preprocessing)
     finally:
         await container.close()
+
+
+async def test_what_was_embedded_is_kept_unless_that_is_switched_off(tmp_path: Path) -> None:
+    for cache_bytes, batches in ((0, [1, 1]), (10_000, [1])):
+        model = ColourModel()
+        settings = Settings(store="memory:", data=tmp_path, cache_bytes=cache_bytes)
+        container = build_container(settings, LocalEncoder(model, BatchLimits()))
+        for _ in range(2):
+            await container.encoder.embed_texts(["red"])
+        assert model.batches == batches
+        await container.close()
+
+
+def test_nothing_is_kept_where_the_fingerprint_cannot_be_asked_for(tmp_path: Path) -> None:
+    encoder = LocalEncoder(ColourModel(), BatchLimits())
+    for batcher, kept in ((BatcherKind.BENTOML, False), (BatcherKind.OURS, True)):
+        settings = Settings(data=tmp_path, encoder=EncoderPlace.SERVICE, batcher=batcher)
+        assert isinstance(with_cache(settings, encoder), CachedEncoder) is kept
 
 
 async def test_a_collection_of_another_model_is_refused(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from fastapi import APIRouter, Request
 from starlette.datastructures import UploadFile
@@ -19,13 +20,15 @@ from crossmodal.api.schemas.compare import (
     EmbeddingsAnswer,
     ImagesToEmbed,
     SimilarityAnswer,
+    TextEmbeddingsAnswer,
     TextsToEmbed,
 )
 from crossmodal.encoder import Lane
 from crossmodal.errors import ClientError, ValidationFailed
-from crossmodal.records import Embeddings
+from crossmodal.records import Embeddings, LongText
 from crossmodal.search.comparing import similarity
 from crossmodal.search.intake import together
+from crossmodal.search.reading import ReadTexts
 from crossmodal.wiring import Container
 
 router = APIRouter(tags=["compare"])
@@ -66,11 +69,12 @@ async def compare(request: Request, rooms: Rooms) -> Json:
     raise ValidationFailed(f"'text' and 'image', or 'texts' and 'images', are needed; {came} came", loc=("text",))
 
 
-@router.post("/embed/texts", openapi_extra=takes(TextsToEmbed), responses={200: {"model": EmbeddingsAnswer}})
+@router.post("/embed/texts", openapi_extra=takes(TextsToEmbed), responses={200: {"model": TextEmbeddingsAnswer}})
 async def embed_texts(request: Request, rooms: Rooms) -> Json:
     """Unit vectors of 1 to 1000 texts."""
     asked = await read_json(request, TextsToEmbed)
-    return await _vectors(rooms, await _texts(rooms, asked.texts))
+    read = await _read(rooms, asked.texts, asked.long_text)
+    return await _vectors(rooms, read.embeddings, tokens_used=read.tokens_used, truncated=read.truncated)
 
 
 @router.post(
@@ -120,8 +124,12 @@ def _lane(count: int) -> Lane:
 
 
 async def _texts(rooms: Container, texts: list[str]) -> Embeddings:
+    return (await _read(rooms, texts, "truncate")).embeddings
+
+
+async def _read(rooms: Container, texts: list[str], long_text: LongText) -> ReadTexts:
     with at("texts"):
-        return (await rooms.comparing.embed_texts(texts, _lane(len(texts)))).embeddings
+        return await rooms.comparing.embed_texts(texts, _lane(len(texts)), long_text)
 
 
 async def _pictures(rooms: Container, contents: list[bytes], field: str) -> Embeddings:
@@ -139,6 +147,6 @@ async def _contents(images: list[str], rooms: Container) -> list[bytes]:
     return await together(read(place, image) for place, image in enumerate(images))
 
 
-async def _vectors(rooms: Container, embeddings: Embeddings) -> Json:
+async def _vectors(rooms: Container, embeddings: Embeddings, **members: Any) -> Json:
     info = await rooms.encoder.info()
-    return Json({"embeddings": embeddings, "model": info.name, "dim": info.dim})
+    return Json({"embeddings": embeddings, "model": info.name, "dim": info.dim} | members)

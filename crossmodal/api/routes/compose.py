@@ -30,7 +30,7 @@ async def search(request: Request, rooms: Rooms, who: Who) -> Json:
     if not any(part.weight > 0 for part in query.parts):
         raise ValidationFailed("at least one part needs a weight above 0: what is there to look for?", loc=("parts",))
     intake = rooms.pictures.intake()
-    asked = await together(_asked(place, part, intake) for place, part in enumerate(query.parts))
+    asked = await together(_asked(place, part, query, intake) for place, part in enumerate(query.parts))
     with at("parts"):
         answer = await rooms.querying.by_parts(who.tenant, asked, _targets(query.target), window)
     return await _render(rooms, answer)
@@ -48,7 +48,7 @@ async def recommend(request: Request, rooms: Rooms, who: Who) -> Json:
     return await _render(rooms, answer)
 
 
-async def _asked(place: int, part: QueryPart, intake: Intake) -> Asked:
+async def _asked(place: int, part: QueryPart, query: PartsQuery, intake: Intake) -> Asked:
     with at("parts", place):
         given = [name for name in ("text", "image", "id") if getattr(part, name) is not None]
         if len(given) != 1:
@@ -56,7 +56,7 @@ async def _asked(place: int, part: QueryPart, intake: Intake) -> Asked:
             raise ValidationFailed(f"exactly one of 'text', 'image' and 'id' is needed; {came} came", loc=())
         if part.text is not None:
             _require_modality(part, Modality.TEXT)
-            return AskedText(part.text, part.weight)
+            return AskedText(part.text, part.weight, query.long_text)
         if part.image is not None:
             _require_modality(part, Modality.IMAGE)
             with at("image"):
@@ -76,4 +76,5 @@ def _targets(target: str) -> Collection[Modality]:
 async def _render(rooms: Container, answer: Answer) -> Json:
     info = await rooms.encoder.info()
     hits = [render_hit(hit) for hit in answer.hits]
-    return Json({"results": hits, "model": info.name, "truncated": answer.truncated})
+    read = {"tokens_used": answer.tokens_used, "truncated": answer.truncated}
+    return Json({"results": hits, "model": info.name} | read)

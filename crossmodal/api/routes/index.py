@@ -61,8 +61,9 @@ async def index_images(request: Request, rooms: Rooms, who: Who) -> Response:
 )
 async def index_texts(request: Request, rooms: Rooms, who: Who) -> Response:
     """Index 1 to 1000 texts, each a string or an object with an id and metadata; a bad one fails alone."""
-    items = (await read_json(request, TextsToIndex)).items
-    return _answer(await rooms.indexing.index_texts(who.tenant, [_text(item) for item in items]), "items")
+    asked = await read_json(request, TextsToIndex)
+    submissions = [_text(item) for item in asked.items]
+    return _answer(await rooms.indexing.index_texts(who.tenant, submissions, long_text=asked.long_text), "items")
 
 
 async def _uploads(form: FormData) -> list[Submission]:
@@ -163,4 +164,6 @@ def _render(result: Indexed) -> dict[str, Any]:
     }
     if result.error is not None:
         rendered["error"] = {"code": result.error.code, "detail": result.error.detail}
+    if result.tokens_used is not None:
+        rendered |= {"tokens_used": result.tokens_used, "truncated": result.truncated}
     return rendered

@@ -35,8 +35,8 @@ async def text_to_image(request: Request, rooms: Rooms, who: Who) -> Json:
     asked = await read_json(request, TextQuery)
     window = asked.window()
     with at("query"):
-        answer = await rooms.querying.by_text(who.tenant, asked.query, Modality.IMAGE, window)
-    return await _render(rooms, answer, query=asked.query, truncated=answer.truncated)
+        answer = await rooms.querying.by_text(who.tenant, asked.query, Modality.IMAGE, window, asked.long_text)
+    return await _render(rooms, answer, query=asked.query, **_read(answer))
 
 
 @router.post(
@@ -64,8 +64,8 @@ async def similar_texts(request: Request, rooms: Rooms, who: Who) -> Json:
         answer = await rooms.querying.by_item(who.tenant, Modality.TEXT, asked.id, Modality.TEXT, window)
     else:
         with at("query"):
-            answer = await rooms.querying.by_text(who.tenant, asked.query or "", Modality.TEXT, window)
-    return await _render(rooms, answer, truncated=answer.truncated)
+            answer = await rooms.querying.by_text(who.tenant, asked.query or "", Modality.TEXT, window, asked.long_text)
+    return await _render(rooms, answer, **_read(answer))
 
 
 async def _by_picture(request: Request, rooms: Container, who: Caller, target: Modality) -> Json:
@@ -88,6 +88,10 @@ def _either(asked: Q, first: str, second: str) -> Q:
     if (getattr(asked, first) is None) == (getattr(asked, second) is None):
         raise ValidationFailed(f"exactly one of {first!r} and {second!r} is needed", loc=(first,))
     return asked
+
+
+def _read(answer: Answer) -> dict[str, Any]:
+    return {"tokens_used": answer.tokens_used, "truncated": answer.truncated}
 
 
 async def _render(rooms: Container, answer: Answer, **members: Any) -> Json:

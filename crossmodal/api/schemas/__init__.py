@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 from pydantic import BaseModel
 
-from crossmodal.api.schemas import base, compare, compose, index, items, search
+from crossmodal.api.schemas import base, compare, compose, index, items, openai, search
 
-_MODULES = (base, compare, compose, index, items, search)
+_MODULES = (base, compare, compose, index, items, openai, search)
 
 
 def bodies() -> Iterator[type[BaseModel]]:

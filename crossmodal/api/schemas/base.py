@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, WithJsonSchema
 
 from crossmodal.api.described import METADATA, NEW_ID, PICTURE, TEXT, component
+from crossmodal.records import LongText
 from crossmodal.search.querying import Window
 from crossmodal.store.filters import parse_filter
 
@@ -27,6 +28,11 @@ def _whole(value: object) -> object:
 
 
 Whole = Annotated[int, BeforeValidator(_whole)]
+
+LongTextChoice = Annotated[
+    LongText,
+    Field(description="a text over the model's context is cut (truncate), or read whole in pieces (split)"),
+]
 
 
 class Body(BaseModel):

@@ -3,7 +3,7 @@
 from pydantic import ConfigDict, Field
 
 from crossmodal.api.described import exactly_one
-from crossmodal.api.schemas.base import MAX_IMAGES, MAX_TEXTS, Answer, Body, Picture, Text
+from crossmodal.api.schemas.base import MAX_IMAGES, MAX_TEXTS, Answer, Body, LongTextChoice, Picture, Text
 
 MAX_COMPARED = 1000
 
@@ -23,6 +23,7 @@ class TextsToEmbed(Body):
     """Texts to embed."""
 
     texts: list[Text] = Field(min_length=1, max_length=MAX_TEXTS)
+    long_text: LongTextChoice = "truncate"
 
 
 class ImagesToEmbed(Body):
@@ -44,3 +45,10 @@ class EmbeddingsAnswer(Answer):
     embeddings: list[list[float]]
     model: str
     dim: int
+
+
+class TextEmbeddingsAnswer(EmbeddingsAnswer):
+    """Unit vectors of texts, how many tokens the model read of each, and whether there was more."""
+
+    tokens_used: list[int]
+    truncated: list[bool]

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 
 from crossmodal.api.described import exactly_one
-from crossmodal.api.schemas.base import Answer, Body, Common, HitAnswer, ItemId, Picture, Text
+from crossmodal.api.schemas.base import Answer, Body, Common, HitAnswer, ItemId, LongTextChoice, Picture, Text
 
 MAX_PARTS = 32
 MAX_RATED = 100
@@ -39,6 +39,7 @@ class PartsQuery(Composed):
     """Search by several parts together; at least one has a weight above 0."""
 
     parts: list[QueryPart] = Field(min_length=1, max_length=MAX_PARTS)
+    long_text: LongTextChoice = "truncate"
 
 
 class RatedItems(Composed):
@@ -64,8 +65,9 @@ class ComposedHitAnswer(HitAnswer):
 
 
 class ComposedAnswer(Answer):
-    """Hits, best first by relevance; ``truncated`` if the model saw only the beginning of a text."""
+    """Hits, best first by relevance; the model read ``tokens_used`` tokens of the texts, and not all if ``truncated``."""
 
     results: list[ComposedHitAnswer]
     model: str
+    tokens_used: int
     truncated: bool

@@ -5,7 +5,17 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, WithJsonSchema
 
 from crossmodal.api.described import TEXT, component
-from crossmodal.api.schemas.base import MAX_IMAGES, MAX_TEXTS, Answer, Body, GivenMetadata, NewItemId, Picture, Text
+from crossmodal.api.schemas.base import (
+    MAX_IMAGES,
+    MAX_TEXTS,
+    Answer,
+    Body,
+    GivenMetadata,
+    LongTextChoice,
+    NewItemId,
+    Picture,
+    Text,
+)
 
 
 class ImageSubmission(Body):
@@ -35,9 +45,14 @@ class ImagesToIndex(Body):
 
 
 class TextsToIndex(Body):
-    """Texts to index; each is checked by itself, so a bad one does not fail the others."""
+    """Texts to index; each is checked by itself, so a bad one does not fail the others.
+
+    Without ``long_text`` a new text is truncated, and one that is indexed already stays as it is; with it, one that was
+    embedded the other way is embedded anew.
+    """
 
     items: list[TextToIndex] = Field(min_length=1, max_length=MAX_TEXTS)
+    long_text: LongTextChoice | None = None
 
 
 class FaultAnswer(Answer):
@@ -48,11 +63,13 @@ class FaultAnswer(Answer):
 
 
 class IndexedAnswer(Answer):
-    """What became of one item."""
+    """What became of one item; ``tokens_used`` and ``truncated`` are there for a text that the model read for this answer."""
 
     id: str | None
     status: Literal["indexed", "unchanged", "failed"]
     error: FaultAnswer | None = None
+    tokens_used: int | None = None
+    truncated: bool | None = None
 
 
 class IndexAnswer(Answer):

@@ -3,13 +3,14 @@
 from pydantic import ConfigDict
 
 from crossmodal.api.described import exactly_one
-from crossmodal.api.schemas.base import Common, ItemId, Picture, SearchAnswer, Text
+from crossmodal.api.schemas.base import Common, ItemId, LongTextChoice, Picture, SearchAnswer, Text
 
 
 class TextQuery(Common):
     """Search by a text."""
 
     query: Text
+    long_text: LongTextChoice = "truncate"
 
 
 class PictureQuery(Common):
@@ -28,16 +29,19 @@ class SimilarTextsQuery(Common):
 
     query: Text | None = None
     id: ItemId | None = None
+    long_text: LongTextChoice = "truncate"
 
 
 class TextSearchAnswer(SearchAnswer):
-    """Hits of a text; ``truncated`` if the model saw only the beginning of it."""
+    """Hits of a text; the model read ``tokens_used`` tokens of it, and not all if it is ``truncated``."""
 
     query: str
+    tokens_used: int
     truncated: bool
 
 
 class SimilarTextsAnswer(SearchAnswer):
-    """Hits of a text; ``truncated`` if the model saw only the beginning of it."""
+    """Hits of a text; the model read ``tokens_used`` tokens of it, none of an indexed one."""
 
+    tokens_used: int
     truncated: bool

@@ -9,6 +9,7 @@ from PIL import Image
 from crossmodal.api.schemas.base import ProblemAnswer
 from crossmodal.search.finding import Finder
 from crossmodal.search.querying import Querying
+from crossmodal.search.reading import TextReader
 from crossmodal.search.relevance import Calibrations
 from crossmodal.store.base import VectorStore
 from crossmodal.wiring import Container
@@ -33,7 +34,8 @@ def querying_over(store: VectorStore, container: Container) -> Querying:
     """The searches of the same service over another store."""
     encoder, settings = container.encoder, container.settings
     finder = Finder(store, Calibrations(encoder, store))
-    return Querying(encoder, store, finder, container.pictures, max_text_chars=settings.max_text_chars)
+    texts = TextReader(encoder, max_text_chars=settings.max_text_chars)
+    return Querying(encoder, store, finder, container.pictures, texts)
 
 
 async def index_colours(client: httpx.AsyncClient) -> None:

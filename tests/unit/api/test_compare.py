@@ -2,7 +2,7 @@ import httpx
 import numpy as np
 import pytest
 
-from crossmodal.api.schemas.compare import EmbeddingsAnswer
+from crossmodal.api.schemas.compare import TextEmbeddingsAnswer
 from tests.fakes import DIM
 from tests.unit.api.helpers import data_url, picture, places, problem, upload
 
@@ -11,12 +11,26 @@ RED, GREEN = picture("red"), picture("green")
 
 async def test_embeddings_are_unit_vectors_in_order(client: httpx.AsyncClient) -> None:
     answer = await client.post("/embed/texts", json={"texts": ["red", "green", "red"]})
-    body = EmbeddingsAnswer.model_validate(answer.json())
+    body = TextEmbeddingsAnswer.model_validate(answer.json())
     vectors = np.array(body.embeddings)
     assert (body.model, body.dim, vectors.shape) == ("colours", DIM, (3, DIM))
+    assert (body.tokens_used, body.truncated) == ([1, 1, 1], [False, False, False])
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-6)
     np.testing.assert_array_equal(vectors[0], vectors[2])
     assert vectors[0] @ vectors[1] < 0.5
+
+
+async def test_embeddings_say_what_was_read_of_each_text(client: httpx.AsyncClient) -> None:
+    texts = ["red", "red " * 12 + "blue " * 24]
+    cut = TextEmbeddingsAnswer.model_validate((await client.post("/embed/texts", json={"texts": texts})).json())
+    assert (cut.tokens_used, cut.truncated) == ([1, 12], [False, True])
+    assert np.dot(cut.embeddings[0], cut.embeddings[1]) > 0.99
+    answer = await client.post("/embed/texts", json={"texts": texts, "long_text": "split"})
+    split = TextEmbeddingsAnswer.model_validate(answer.json())
+    assert (split.tokens_used, split.truncated) == ([1, 36], [False, False])
+    assert split.embeddings[0] == cut.embeddings[0]
+    blue = (await client.post("/embed/texts", json={"texts": ["blue"]})).json()["embeddings"][0]
+    assert np.dot(split.embeddings[1], blue) > 0.85 > np.dot(cut.embeddings[1], blue)
 
 
 async def test_pictures_embed_the_same_by_upload_and_by_json(client: httpx.AsyncClient) -> None:

@@ -176,5 +176,10 @@ async def test_what_cannot_be_recommended_from(client: httpx.AsyncClient, body: 
 
 async def test_a_long_text_among_the_parts_is_said_to_be_cut(client: httpx.AsyncClient) -> None:
     await index_colours(client)
-    assert (await compose(client, {"text": "red"}, {"text": "blue " * 20})).json()["truncated"] is True
-    assert (await compose(client, {"text": "red"})).json()["truncated"] is False
+    parts = {"text": "red"}, {"text": "blue " * 20}
+    answer = (await compose(client, *parts)).json()
+    assert (answer["tokens_used"], answer["truncated"]) == (1 + 12, True)
+    answer = (await compose(client, *parts, long_text="split")).json()
+    assert (answer["tokens_used"], answer["truncated"]) == (1 + 20, False)
+    answer = (await compose(client, {"id": "red"})).json()
+    assert (answer["tokens_used"], answer["truncated"]) == (0, False)

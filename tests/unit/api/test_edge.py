@@ -170,6 +170,11 @@ async def test_the_document_describes_every_route(client: httpx.AsyncClient) -> 
     assert set(document["paths"]) == {
         "/index/images",
         "/index/texts",
+        "/search",
+        "/recommend",
+        "/v1/embeddings",
+        "/v1/models",
+        "/v1/models/{model_id}",
         "/search/text-to-image",
         "/search/image-to-text",
         "/search/similar-images",

@@ -42,6 +42,9 @@ EXPECTED: dict[tuple[str, str], Right | None] = {
     ("POST", "/embed/images"): READ,
     ("POST", "/v1/embeddings"): READ,
     ("GET", "/v1/models"): READ,
+    ("HEAD", "/v1/models"): READ,
+    ("GET", "/v1/models/{model_id:path}"): READ,
+    ("HEAD", "/v1/models/{model_id:path}"): READ,
     ("GET", "/items/{modality}"): READ,
     ("GET", "/items/{modality}/{item_id:path}"): READ,
     ("DELETE", "/items/{modality}/{item_id:path}"): WRITE,
@@ -98,6 +101,7 @@ def methods_and_paths(app: FastAPI) -> set[tuple[str, str]]:
 def example(template: str) -> str:
     """A path that the template matches."""
     filled = template.replace("{modality}", "image").replace("{item_id:path}", "some;id/with a part")
+    filled = filled.replace("{model_id:path}", "ViT-B-32/laion2b_s34b_b79k")
     assert "{" not in filled, f"say what stands for the parameters of {template}"
     return filled
 

@@ -170,6 +170,50 @@ async def test_texts_as_strings_and_objects(client: httpx.AsyncClient) -> None:
     assert "uri" not in stored
 
 
+LONG = "red " * 12 + "blue " * 24
+
+
+async def test_indexing_says_what_was_read_of_each_text(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/index/texts", json={"items": [{"text": "red", "id": "a"}, {"text": LONG, "id": "b"}]})
+    IndexAnswer.model_validate(answer.json())
+    assert answer.json()["results"] == [
+        {"id": "a", "status": "indexed", "tokens_used": 1, "truncated": False},
+        {"id": "b", "status": "indexed", "tokens_used": 12, "truncated": True},
+    ]
+    again = await client.post("/index/texts", json={"items": [{"text": "red", "id": "a"}]})
+    assert again.json()["results"] == [{"id": "a", "status": "unchanged"}]
+
+
+async def test_a_text_is_embedded_anew_when_it_is_to_be_read_the_other_way(
+    client: httpx.AsyncClient, model: ColourModel
+) -> None:
+    async def put(**options: str) -> list[object]:
+        answer = await client.post("/index/texts", json={"items": [{"text": LONG, "id": "x"}]} | options)
+        (result,) = answer.json()["results"]
+        return [result["status"], result.get("truncated"), result.get("tokens_used")]
+
+    async def score(query: str) -> float:
+        answer = await client.post("/search/similar-texts", json={"query": query})
+        found: float = answer.json()["results"][0]["score"]
+        return found
+
+    assert await put() == ["indexed", True, 12]
+    assert await score("red") > 0.99
+    created = (await client.get("/items/text/x")).json()["created_at"]
+    batches = len(model.batches)
+    assert await put(long_text="truncate") == ["unchanged", None, None]
+    assert len(model.batches) == batches
+    assert await put(long_text="split") == ["indexed", False, 36]
+    assert await score("blue") > 0.85 > await score("red")
+    assert (await client.get("/items/text/x")).json()["created_at"] == created
+    batches = len(model.batches)
+    assert await put(long_text="split") == ["unchanged", None, None]
+    assert await put() == ["unchanged", None, None], "what is not asked for does not change"
+    assert len(model.batches) == batches
+    assert await put(long_text="truncate") == ["indexed", True, 12]
+    assert await score("red") > 0.99
+
+
 async def test_long_and_broken_texts_fail_alone(client: httpx.AsyncClient) -> None:
     raw = b'{"items": ["fine", "' + b"x" * 501 + b'", "\\ud800"]}'
     answer = await client.post("/index/texts", content=raw, headers={"content-type": "application/json"})

@@ -8,7 +8,7 @@ from PIL import Image
 
 from crossmodal.api import create_app
 from crossmodal.api.schemas.base import SearchAnswer
-from crossmodal.api.schemas.search import TextSearchAnswer
+from crossmodal.api.schemas.search import SimilarTextsAnswer, TextSearchAnswer
 from crossmodal.records import DEFAULT_TENANT, Modality, Partition
 from crossmodal.store.base import CollectionSpec
 from crossmodal.wiring import Container
@@ -37,9 +37,27 @@ async def test_a_text_finds_its_pictures_best_first(client: httpx.AsyncClient) -
     assert best.metadata == {"colour": "red", "rank": 0}
 
 
-async def test_a_long_query_says_that_it_was_cut(client: httpx.AsyncClient) -> None:
-    answer = await client.post("/search/text-to-image", json={"query": "red " * 20})
-    assert answer.json()["truncated"] is True
+@pytest.mark.parametrize("route", ["text-to-image", "similar-texts"])
+async def test_a_long_query_says_that_it_was_cut(client: httpx.AsyncClient, route: str) -> None:
+    answer = (await client.post(f"/search/{route}", json={"query": "red " * 12 + "blue " * 12})).json()
+    assert (answer["truncated"], answer["tokens_used"]) == (True, 12)
+    assert "red" in answer["results"][0]["id"]
+    short = (await client.post(f"/search/{route}", json={"query": "red", "long_text": "truncate"})).json()
+    assert (short["truncated"], short["tokens_used"]) == (False, 1)
+
+
+@pytest.mark.parametrize("route", ["text-to-image", "similar-texts"])
+async def test_a_long_query_can_be_read_whole(client: httpx.AsyncClient, route: str) -> None:
+    query = {"query": "red " * 12 + "blue " * 24, "long_text": "split"}
+    answer = (await client.post(f"/search/{route}", json=query)).json()
+    assert (answer["truncated"], answer["tokens_used"]) == (False, 36)
+    assert "blue" in answer["results"][0]["id"]
+
+
+async def test_of_an_indexed_text_nothing_is_read(client: httpx.AsyncClient) -> None:
+    answer = (await client.post("/search/similar-texts", json={"id": "t-red"})).json()
+    SimilarTextsAnswer.model_validate(answer)
+    assert (answer["truncated"], answer["tokens_used"]) == (False, 0)
 
 
 async def test_a_picture_finds_texts(client: httpx.AsyncClient) -> None:
@@ -165,6 +183,9 @@ async def test_an_exact_search_finds_what_an_index_misses(hasty: httpx.AsyncClie
         ("text-to-image", {"query": "x", "exact": "true"}, ["exact"]),
         ("text-to-image", {"query": "x", "exact": 1}, ["exact"]),
         ("text-to-image", {"query": "x", "top_k": 5}, ["top_k"]),
+        ("text-to-image", {"query": "x", "long_text": "halve"}, ["long_text"]),
+        ("text-to-image", {"query": "x", "long_text": None}, ["long_text"]),
+        ("similar-texts", {"query": "x", "long_text": True}, ["long_text"]),
         ("text-to-image", {"query": "x", "filter": {"price": {"near": 5}}}, ["filter", "price", "near"]),
         ("similar-images", {}, ["image"]),
         ("similar-images", {"id": "red", "image": "eA=="}, ["image"]),

@@ -76,6 +76,7 @@ async def test_answers_are_those_of_the_model(process: Process) -> None:
     assert answer.tokens.tolist() == [1, 12]
     assert answer.truncated.tolist() == [False, True]
     assert process.calls[-1][1]["lane"] == "bulk"
+    assert process.calls[-1][1]["fingerprint"] == "colour-model-1"
     pixels = np.full((2, SIZE, SIZE, 3), 200, dtype=np.uint8)
     np.testing.assert_array_equal(await encoder.embed_pixels(pixels), ColourModel().embed_pixels(pixels))
     info = await encoder.info()
@@ -89,7 +90,7 @@ async def test_nothing_in_asks_for_nothing(process: Process) -> None:
     assert (await encoder.embed_pixels(np.empty((0, SIZE, SIZE, 3), np.uint8))).shape == (0, DIM)
     assert {method for method, _ in process.calls} == {"describe"}
     await encoder.embed_texts(["red"])
-    assert "lane" not in process.calls[-1][1]
+    assert set(process.calls[-1][1]) == {"texts"}
     await encoder.close()
 
 
@@ -154,4 +155,29 @@ async def test_a_caller_that_leaves_leaves_no_call_behind(process: Process) -> N
         await caller
     await asyncio.sleep(0)
     assert len(asyncio.all_tasks()) == before - 3  # the caller, the call and the wait for a loss
+    await encoder.close()
+
+
+async def test_another_model_is_none_until_the_first_one_is_back(process: Process) -> None:
+    encoder = encoder_of(process)
+    first = process.model
+    await encoder.info()
+    process.model = ColourModel("colour-model-2")
+    await gone(encoder)
+    for call in (encoder.ping, lambda: encoder.embed_texts(["red"])):
+        with pytest.raises(ModelUnavailable, match="another model"):
+            await call()
+    assert (await encoder.info()).fingerprint == "colour-model-1"
+    process.fault = ModelUnavailable("connection refused")
+    async with asyncio.timeout(5):
+        while True:
+            with pytest.raises(ModelUnavailable) as refused:
+                await encoder.ping()
+            if "does not answer" in refused.value.detail:
+                break
+            await asyncio.sleep(0.01)
+    process.fault = None
+    process.model = first
+    await back(encoder)
+    assert len((await encoder.embed_texts(["red"])).embeddings) == 1
     await encoder.close()

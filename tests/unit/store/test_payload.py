@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -40,6 +41,13 @@ def test_layout() -> None:
         "terms": sorted([payload.term("n", 1), payload.number_term("n"), payload.term("tags", "a")]),
     }
     assert payload.from_payload(written, TEXTS) == item("one", n=1, tags=["a", "a"], none=None)
+
+
+def test_how_a_text_was_embedded_is_kept_where_it_is_not_the_usual_way() -> None:
+    split = replace(item("one"), long_text="split")
+    written = payload.to_payload("acme", split)
+    assert written["long_text"] == "split"
+    assert payload.from_payload(written, TEXTS) == split
 
 
 def test_point_ids_do_not_change_between_versions() -> None:
