@@ -12,12 +12,14 @@ from crossmodal.errors import ConfigurationError, CrossModalError
 from crossmodal.fetching import Fetcher, FetchPolicy, HttpFetcher, host_rules
 from crossmodal.imaging import ImageLimits
 from crossmodal.media import MediaStore
+from crossmodal.search.classifying import Classifying
 from crossmodal.search.comparing import Comparing
 from crossmodal.search.indexing import Indexing
 from crossmodal.search.intake import FetchLimits
 from crossmodal.search.library import Library
 from crossmodal.search.pictures import PictureReader
 from crossmodal.search.querying import Querying
+from crossmodal.search.seeing import Seeing
 from crossmodal.search.writing import ItemWriter
 from crossmodal.settings import Settings, UrlFetching
 from crossmodal.store.base import CollectionSpec, VectorStore
@@ -40,6 +42,8 @@ class Container:
     indexing: Indexing
     querying: Querying
     comparing: Comparing
+    seeing: Seeing
+    classifying: Classifying
     library: Library
     media: MediaStore
     opened: bool = False
@@ -159,6 +163,7 @@ def build_container(settings: Settings, encoder: Encoder) -> Container:
     )
     writer = ItemWriter(store, media)
     chars = settings.max_text_chars
+    seeing = Seeing(encoder, store, pictures)
     return Container(
         settings=settings,
         encoder=encoder,
@@ -167,6 +172,8 @@ def build_container(settings: Settings, encoder: Encoder) -> Container:
         indexing=Indexing(encoder, store, writer, pictures, max_text_chars=chars),
         querying=Querying(encoder, store, pictures, max_text_chars=chars),
         comparing=Comparing(encoder, pictures, max_text_chars=chars),
+        seeing=seeing,
+        classifying=Classifying(encoder, seeing, max_text_chars=chars),
         library=Library(encoder, store, media, writer),
         media=media,
     )

@@ -26,6 +26,8 @@ _ANY_ROUTE = {400: "malformed_body", 401: "unauthorized", 403: "forbidden", 413:
 """By status, the codes of the problems that a request to any route may be answered with."""
 _WITH_BODY = {415: "unsupported_media_type"}
 _WITH_ITEM = {404: "not_found"}
+_NAMING_ITEMS = ("/search/", "/classify", "/moderate", "/describe")
+"""Routes whose bodies may name an item."""
 _RETRY = {429, 503}
 
 
@@ -150,7 +152,7 @@ def _complete(path: str, operation: dict[str, Any]) -> None:
     statuses = dict(_ANY_ROUTE)
     if "requestBody" in operation:
         statuses |= _WITH_BODY
-    if "{" in path or "/search/" in path:
+    if "{" in path or path.startswith(_NAMING_ITEMS):
         statuses |= _WITH_ITEM
     responses |= {str(status): {"$ref": f"#/components/responses/Problem{status}"} for status in sorted(statuses)}
 

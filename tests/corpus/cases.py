@@ -70,6 +70,7 @@ def all_cases() -> tuple[Case, ...]:
         ranges,
         routes,
         texts,
+        zero_shot,
     )
 
     modules = (
@@ -84,6 +85,7 @@ def all_cases() -> tuple[Case, ...]:
         ranges,
         headers,
         routes,
+        zero_shot,
     )
     cases = tuple(case for module in modules for case in module.cases())
     names = [case.name for case in cases]

@@ -19,6 +19,7 @@ from tests.pictures import encoded, photograph
 PICTURES = [encoded(photograph(32, 24, seed=seed), kind) for seed in range(4) for kind in ("PNG", "JPEG")]
 TEXTS = [base64.b64encode(content).decode() for content in PICTURES]
 LONG = 8000
+TWO_LABELS = ["a dog", "a cat"]
 
 schemathesis.openapi.format("picture", st.sampled_from(TEXTS))
 schemathesis.openapi.format("binary", st.sampled_from(PICTURES))
@@ -26,7 +27,7 @@ schemathesis.openapi.format("binary", st.sampled_from(PICTURES))
 
 @schemathesis.hook
 def before_load_schema(context: Any, raw_schema: dict[str, Any]) -> None:  # noqa: ARG001  the hook's signature
-    """Let filters hold no filters that hold filters, and forms no JSON in text."""
+    """Let filters hold no filters that hold filters, and forms no JSON in text but labels, which they need."""
     schemas = raw_schema.get("components", {}).get("schemas", {})
     if "Filter" in schemas:
         inner = {"type": "object", "minProperties": 1, "additionalProperties": {"type": "boolean"}}
@@ -35,9 +36,13 @@ def before_load_schema(context: Any, raw_schema: dict[str, Any]) -> None:  # noq
         schemas["Filter"]["properties"] = {"not": inner, "and": several, "or": several}
     for methods in raw_schema["paths"].values():
         content = methods.get("post", {}).get("requestBody", {}).get("content", {})
-        fields = content.get("multipart/form-data", {}).get("schema", {}).get("properties", {})
+        form = content.get("multipart/form-data", {}).get("schema", {})
+        fields = form.get("properties", {})
         for name in [name for name, field in fields.items() if field.get("contentMediaType") == "application/json"]:
-            del fields[name]
+            if name in form.get("required", ()):
+                fields[name] = {"type": "string", "enum": [json.dumps(TWO_LABELS)]}
+            else:
+                del fields[name]
 
 
 @schemathesis.hook

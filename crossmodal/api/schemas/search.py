@@ -3,7 +3,7 @@
 from pydantic import ConfigDict
 
 from crossmodal.api.described import exactly_one
-from crossmodal.api.schemas.base import Common, ItemId, Picture, SearchAnswer, Text
+from crossmodal.api.schemas.base import Common, ItemId, PictureBody, SearchAnswer, Text
 
 
 class TextQuery(Common):
@@ -12,13 +12,8 @@ class TextQuery(Common):
     query: Text
 
 
-class PictureQuery(Common):
+class PictureQuery(Common, PictureBody):
     """Search by a picture or by an indexed item: exactly one of the two."""
-
-    model_config = ConfigDict(json_schema_extra=exactly_one(("image",), ("id",)))
-
-    image: Picture | None = None
-    id: ItemId | None = None
 
 
 class SimilarTextsQuery(Common):
