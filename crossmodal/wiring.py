@@ -17,7 +17,9 @@ from crossmodal.search.comparing import Comparing
 from crossmodal.search.indexing import Indexing
 from crossmodal.search.intake import FetchLimits
 from crossmodal.search.library import Library
+from crossmodal.search.moderating import Moderating
 from crossmodal.search.pictures import PictureReader
+from crossmodal.search.policies import load_policies
 from crossmodal.search.querying import Querying
 from crossmodal.search.seeing import Seeing
 from crossmodal.search.writing import ItemWriter
@@ -44,6 +46,7 @@ class Container:
     comparing: Comparing
     seeing: Seeing
     classifying: Classifying
+    moderating: Moderating
     library: Library
     media: MediaStore
     opened: bool = False
@@ -144,7 +147,8 @@ def build_fetcher(settings: Settings) -> Fetcher | None:
 
 
 def build_container(settings: Settings, encoder: Encoder) -> Container:
-    """Join store, media and use cases around an encoder."""
+    """Join store, media and use cases around an encoder. Raises ``ConfigurationError`` for a file that is not valid."""
+    policies = () if settings.policies is None else load_policies(settings.policies)
     store = build_store(settings)
     media = MediaStore(settings.media_url, min_free=settings.min_free_bytes)
     limits = ImageLimits(
@@ -174,6 +178,7 @@ def build_container(settings: Settings, encoder: Encoder) -> Container:
         comparing=Comparing(encoder, pictures, max_text_chars=chars),
         seeing=seeing,
         classifying=Classifying(encoder, seeing, max_text_chars=chars),
+        moderating=Moderating(encoder, seeing, policies),
         library=Library(encoder, store, media, writer),
         media=media,
     )

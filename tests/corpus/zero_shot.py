@@ -21,7 +21,7 @@ def cases() -> list[Case]:
 
 def _labels(given: Collector) -> None:
     image = data_url(good())
-    for name, change in {
+    changes: dict[str, dict[str, Any]] = {
         "no-labels": {"labels": None},
         "one-label": {"labels": ["a dog"]},
         "1001-labels": {"labels": [f"label {number}" for number in range(1001)]},
@@ -45,7 +45,8 @@ def _labels(given: Collector) -> None:
         "unknown-member": {"label": "a dog"},
         "image-and-id": {"id": "corpus-0"},
         "neither-image-nor-id": {"image": None},
-    }.items():
+    }
+    for name, change in changes.items():
         body: dict[str, Any] = {"image": image, "labels": LABELS} | change
         sampled = name == "label-twice"
         given.add(f"classify-{name}", f"POST {CLASSIFY}", as_json(CLASSIFY, body), 422, INVALID, sampled=sampled)
