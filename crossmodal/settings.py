@@ -86,6 +86,10 @@ class Settings(BaseSettings):
         default=None, description="YAML file of the policies of /moderate; without it there are none"
     )
 
+    vocabulary: Path = Field(
+        default=ROOT / "crossmodal/search/vocabulary.txt", description="text file of the words of /describe's tags"
+    )
+
     encoder: EncoderPlace = EncoderPlace.LOCAL
     batcher: BatcherKind = BatcherKind.OURS
     api_workers: int = Field(default=1, ge=1, le=64, description="API processes; more than one needs encoder=service")

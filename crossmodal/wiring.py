@@ -14,6 +14,7 @@ from crossmodal.imaging import ImageLimits
 from crossmodal.media import MediaStore
 from crossmodal.search.classifying import Classifying
 from crossmodal.search.comparing import Comparing
+from crossmodal.search.describing import Describing
 from crossmodal.search.indexing import Indexing
 from crossmodal.search.intake import FetchLimits
 from crossmodal.search.library import Library
@@ -22,6 +23,7 @@ from crossmodal.search.pictures import PictureReader
 from crossmodal.search.policies import load_policies
 from crossmodal.search.querying import Querying
 from crossmodal.search.seeing import Seeing
+from crossmodal.search.vocabulary import load_vocabulary
 from crossmodal.search.writing import ItemWriter
 from crossmodal.settings import Settings, UrlFetching
 from crossmodal.store.base import CollectionSpec, VectorStore
@@ -47,6 +49,7 @@ class Container:
     seeing: Seeing
     classifying: Classifying
     moderating: Moderating
+    describing: Describing
     library: Library
     media: MediaStore
     opened: bool = False
@@ -168,17 +171,19 @@ def build_container(settings: Settings, encoder: Encoder) -> Container:
     writer = ItemWriter(store, media)
     chars = settings.max_text_chars
     seeing = Seeing(encoder, store, pictures)
+    querying = Querying(encoder, store, pictures, max_text_chars=chars)
     return Container(
         settings=settings,
         encoder=encoder,
         store=store,
         pictures=pictures,
         indexing=Indexing(encoder, store, writer, pictures, max_text_chars=chars),
-        querying=Querying(encoder, store, pictures, max_text_chars=chars),
+        querying=querying,
         comparing=Comparing(encoder, pictures, max_text_chars=chars),
         seeing=seeing,
         classifying=Classifying(encoder, seeing, max_text_chars=chars),
         moderating=Moderating(encoder, seeing, policies),
+        describing=Describing(encoder, seeing, querying, load_vocabulary(settings.vocabulary)),
         library=Library(encoder, store, media, writer),
         media=media,
     )

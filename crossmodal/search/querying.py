@@ -80,6 +80,12 @@ class Querying:
         embeddings = await self._encoder.embed_pixels(picture.pixels[None])
         return await self._find(tenant, _Query(Modality.IMAGE, embeddings[0], picture.content_hash), target, window)
 
+    async def by_embedding(
+        self, tenant: str, modality: Modality, embedding: Embedding, target: Modality, window: Window
+    ) -> Answer:
+        """Items nearest to a unit embedding of something of ``modality``; nothing is left out."""
+        return await self._find(tenant, _Query(modality, embedding), target, window)
+
     async def by_item(self, tenant: str, modality: Modality, item_id: str, target: Modality, window: Window) -> Answer:
         """Items nearest to an indexed one; neither it nor another with its content is among them.
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 from pydantic import BaseModel
 
-from crossmodal.api.schemas import base, classify, compare, index, items, moderate, search
+from crossmodal.api.schemas import base, classify, compare, describe, index, items, moderate, search
 
-_MODULES = (base, classify, compare, index, items, moderate, search)
+_MODULES = (base, classify, compare, describe, index, items, moderate, search)
 
 
 def bodies() -> Iterator[type[BaseModel]]:

@@ -88,6 +88,7 @@ BY_ID: dict[str, Call] = {
     "POST /search/image-to-text": post("/search/image-to-text", id="red"),
     "POST /search/similar-images": post("/search/similar-images", id="red"),
     "POST /search/similar-texts": post("/search/similar-texts", id="t-red"),
+    "POST /describe": post("/describe", id="red"),
     "POST /moderate": post("/moderate", id="red"),
     "POST /classify": post("/classify", id="red", labels=["red", "blue"]),
 }
