@@ -16,6 +16,8 @@ def cases() -> list[Case]:
     given = Collector("zero-shot")
     _labels(given)
     _forms(given)
+    _policies(given)
+    _descriptions(given)
     return given.cases
 
 
@@ -77,3 +79,41 @@ def _forms(given: Collector) -> None:
         given.add(f"classify-form-{name}", f"POST {CLASSIFY}", form(CLASSIFY, *parts), 422, INVALID)
     fine = form(CLASSIFY, file, labels, part("none_of_these", "true"), part("template", "{}"))
     given.add("classify-form", f"POST {CLASSIFY}", fine, 200)
+
+
+def _policies(given: Collector) -> None:
+    """Where no policies are configured, as on the server of the corpus, a sound request is answered 404."""
+    image, route = data_url(good()), "POST /moderate"
+    for name, body in {
+        "no-picture": {},
+        "policies-empty": {"image": image, "policies": []},
+        "policies-string": {"image": image, "policies": "fruit"},
+        "policies-number": {"image": image, "policies": [5]},
+        "policies-101": {"image": image, "policies": ["fruit"] * 101},
+        "threshold": {"image": image, "threshold": 0.1},
+        "image-and-id": {"image": image, "id": "corpus-0"},
+    }.items():
+        given.add(f"moderate-{name}", route, as_json("/moderate", body), 422, INVALID)
+    file = part("file", good(), "x.png")
+    given.add("moderate-form-not-json", route, form("/moderate", file, part("policies", "fruit")), 422, INVALID)
+    given.add("moderate-form-no-file", route, form("/moderate", part("policies", '["fruit"]')), 422, INVALID)
+    given.add("moderate-none-configured", route, form("/moderate", file), 404, "not_found")
+
+
+def _descriptions(given: Collector) -> None:
+    image, route = data_url(good()), "POST /describe"
+    for name, body in {
+        "no-picture": {},
+        "n-results-0": {"image": image, "n_results": 0},
+        "n-results-101": {"image": image, "n_results": 101},
+        "n-results-word": {"image": image, "n_results": "three"},
+        "filter": {"image": image, "filter": {}},
+        "image-and-id": {"image": image, "id": "corpus-0"},
+    }.items():
+        given.add(f"describe-{name}", route, as_json("/describe", body), 422, INVALID)
+    given.add("describe-nobody", route, as_json("/describe", {"id": "nobody"}), 404, "not_found")
+    given.add("describe-cut", route, as_json("/describe", {"image": data_url(good()[:99])}), 422, "image_undecodable")
+    two = form("/describe", part("file", good(), "x.png"), part("file", good(), "y.png"))
+    given.add("describe-two-files", route, two, 422, INVALID)
+    given.add("describe-indexed", route, as_json("/describe", {"id": "corpus-0"}), 200)
+    given.add("describe-form", route, form("/describe", part("file", good(), "x.png"), part("n_results", "1")), 200)

@@ -1,8 +1,8 @@
 """What schemathesis cannot know from a schema to send a sound request; it loads this module by its name.
 
 Sound requests are changed only in what JSON Schema has no words for: that bytes are a picture, that a cursor was given
-out before, how many conditions a filter has in all. What cannot be drawn soundly or in time is taken from the schema
-before; the corpus of bad requests asks about it.
+out before, which policies are configured, how many conditions a filter has in all. What cannot be drawn soundly or in
+time is taken from the schema before; the corpus of bad requests asks about it.
 """
 
 import base64
@@ -20,6 +20,7 @@ PICTURES = [encoded(photograph(32, 24, seed=seed), kind) for seed in range(4) fo
 TEXTS = [base64.b64encode(content).decode() for content in PICTURES]
 LONG = 8000
 TWO_LABELS = ["a dog", "a cat"]
+POLICY = "fruit"
 
 schemathesis.openapi.format("picture", st.sampled_from(TEXTS))
 schemathesis.openapi.format("binary", st.sampled_from(PICTURES))
@@ -85,6 +86,8 @@ def _sound(body: dict[str, Any]) -> dict[str, Any]:
             mended[name] = [each if each in TEXTS else TEXTS[0] for each in value]
         elif name == "items" and isinstance(value, list):
             mended[name] = [_sound(each) if isinstance(each, dict) else each for each in value]
+        elif name == "policies" and isinstance(value, list):
+            mended[name] = [POLICY for _ in value]
         elif name == "filter" and _conditions(value) > MAX_CONDITIONS:
             mended[name] = {}
     return mended
