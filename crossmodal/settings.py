@@ -82,6 +82,14 @@ class Settings(BaseSettings):
 
     samples: Path | None = Field(default=None, description="a gallery to index before the first start is ready")
 
+    policies: Path | None = Field(
+        default=None, description="YAML file of the policies of /moderate; without it there are none"
+    )
+
+    vocabulary: Path = Field(
+        default=ROOT / "crossmodal/search/vocabulary.txt", description="text file of the words of /describe's tags"
+    )
+
     encoder: EncoderPlace = EncoderPlace.LOCAL
     batcher: BatcherKind = BatcherKind.OURS
     api_workers: int = Field(default=1, ge=1, le=64, description="API processes; more than one needs encoder=service")

@@ -12,15 +12,21 @@ from crossmodal.errors import ConfigurationError, CrossModalError
 from crossmodal.fetching import Fetcher, FetchPolicy, HttpFetcher, host_rules
 from crossmodal.imaging import ImageLimits
 from crossmodal.media import MediaStore
+from crossmodal.search.classifying import Classifying
 from crossmodal.search.comparing import Comparing
+from crossmodal.search.describing import Describing
 from crossmodal.search.finding import Finder
 from crossmodal.search.indexing import Indexing
 from crossmodal.search.intake import FetchLimits
 from crossmodal.search.library import Library
+from crossmodal.search.moderating import Moderating
 from crossmodal.search.pictures import PictureReader
+from crossmodal.search.policies import load_policies
 from crossmodal.search.querying import Querying
 from crossmodal.search.reading import TextReader
 from crossmodal.search.relevance import Calibrations
+from crossmodal.search.seeing import Seeing
+from crossmodal.search.vocabulary import load_vocabulary
 from crossmodal.search.writing import ItemWriter
 from crossmodal.settings import BatcherKind, EncoderPlace, Settings, UrlFetching
 from crossmodal.store.base import CollectionSpec, VectorStore
@@ -40,9 +46,14 @@ class Container:
     encoder: Encoder
     store: VectorStore
     pictures: PictureReader
+    calibrations: Calibrations
     indexing: Indexing
     querying: Querying
     comparing: Comparing
+    seeing: Seeing
+    classifying: Classifying
+    moderating: Moderating
+    describing: Describing
     library: Library
     media: MediaStore
     opened: bool = False
@@ -150,7 +161,8 @@ def with_cache(settings: Settings, encoder: Encoder) -> Encoder:
 
 
 def build_container(settings: Settings, encoder: Encoder) -> Container:
-    """Join store, media and use cases around an encoder."""
+    """Join store, media and use cases around an encoder. Raises ``ConfigurationError`` for a file that is not valid."""
+    policies = () if settings.policies is None else load_policies(settings.policies)
     encoder = with_cache(settings, encoder)
     store = build_store(settings)
     media = MediaStore(settings.media_url, min_free=settings.min_free_bytes)
@@ -171,14 +183,21 @@ def build_container(settings: Settings, encoder: Encoder) -> Container:
     writer = ItemWriter(store, media)
     calibrations = Calibrations(encoder, store)
     texts = TextReader(encoder, max_text_chars=settings.max_text_chars)
+    seeing = Seeing(encoder, store, pictures)
+    querying = Querying(encoder, store, Finder(store, calibrations), pictures, texts)
     return Container(
         settings=settings,
         encoder=encoder,
         store=store,
         pictures=pictures,
+        calibrations=calibrations,
         indexing=Indexing(encoder, store, writer, pictures, texts),
-        querying=Querying(encoder, store, Finder(store, calibrations), pictures, texts),
+        querying=querying,
         comparing=Comparing(encoder, calibrations, pictures, texts),
+        seeing=seeing,
+        classifying=Classifying(encoder, calibrations, seeing, max_text_chars=settings.max_text_chars),
+        moderating=Moderating(encoder, calibrations, seeing, policies),
+        describing=Describing(encoder, calibrations, seeing, querying, load_vocabulary(settings.vocabulary)),
         library=Library(encoder, store, media, writer),
         media=media,
     )

@@ -2,12 +2,13 @@
 
 import asyncio
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, NoReturn, TypeVar
 
 import typer
 
@@ -15,6 +16,7 @@ from crossmodal.api.caller import Right
 from crossmodal.errors import ConfigurationError, CrossModalError
 from crossmodal.records import DEFAULT_TENANT, is_tenant_name
 from crossmodal.search.indexing import Status
+from crossmodal.search.policies import Policy, load_policies
 from crossmodal.settings import Settings, load_settings
 from crossmodal.telemetry import configure_logging
 from crossmodal.wiring import Container, build_container, build_local_encoder
@@ -22,6 +24,7 @@ from indexer.calibrating import calibrate
 from indexer.evaluation.command import evaluate, karpathy
 from indexer.keys import add_key, list_keys, moment, revoke_key
 from indexer.pipeline import index_sources
+from indexer.policies import NOTE, as_table, dump, fit, read_examples, write_thresholds
 from indexer.sources import scan_pictures, scan_texts
 
 app = typer.Typer(
@@ -35,7 +38,8 @@ app.command()(calibrate)
 
 KeysFile = Annotated[Path, typer.Option("--file", help="the keys file, as CROSSMODAL_KEYS_FILE names it")]
 
-Job = Callable[[Container], Awaitable[Counter[Status]]]
+R = TypeVar("R")
+Job = Callable[[Container], Awaitable[R]]
 Tenant = Annotated[str, typer.Option(help="whose items they become")]
 
 
@@ -107,6 +111,48 @@ def revoke(
     typer.echo(f"revoked {name}", err=True)
 
 
+@app.command()
+def fit_policies(
+    policies: Annotated[Path, typer.Option(help="the YAML file, as CROSSMODAL_POLICIES names it")],
+    examples: Annotated[Path, typer.Option(help='lines of {"image": path, "policies": [name, ...]}')],
+    policy: Annotated[list[str] | None, typer.Option(help="fit this one alone; repeat it for several")] = None,
+    min_precision: Annotated[
+        float | None, typer.Option(min=0, max=1, help="best recall at no less precision, instead of best F1")
+    ] = None,
+    write: Annotated[bool, typer.Option("--write", help="put the thresholds into the policies' file")] = False,  # noqa: FBT002 -- typer's way to say a flag
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON instead of tables")] = False,  # noqa: FBT002
+) -> None:
+    """Choose thresholds of /moderate on labelled pictures; exits with 1 if a policy has none that is precise enough."""
+    configure_logging()
+    with _told():
+        chosen = _policies(policies, policy)
+        labelled = read_examples(examples, [each.name for each in load_policies(policies)])
+        # Nothing is looked up or kept, and what a running service has is not to be touched.
+        with tempfile.TemporaryDirectory() as folder:
+            settings = load_settings().model_copy(update={"store": "memory:", "media": folder, "policies": None})
+            job = partial(fit, policies=chosen, examples=labelled, min_precision=min_precision)
+            fits = asyncio.run(_with_container(settings, job))
+        found = {each.policy.name: each.chosen.threshold for each in fits if each.chosen is not None}
+        if write:
+            write_thresholds(policies, found)
+    if as_json:
+        typer.echo(dump(fits))
+    else:
+        for line in (line for each in fits for line in as_table(each, min_precision)):
+            typer.echo(line)
+        typer.echo(NOTE)
+    if len(found) < len(fits):
+        raise typer.Exit(1)
+
+
+def _policies(file: Path, names: list[str] | None) -> list[Policy]:
+    known = {each.name: each for each in load_policies(file)}
+    for name in names or ():
+        if name not in known:
+            raise ConfigurationError(f"{file} has no policy {name!r}; it has {', '.join(known)}")
+    return [each for each in known.values() if not names or each.name in names]
+
+
 @contextmanager
 def _told() -> Iterator[None]:
     """Say in one line what the block cannot do, and exit with 2."""
@@ -121,7 +167,7 @@ def _told() -> Iterator[None]:
         _fail(str(known.exceptions[0]))
 
 
-def _run(job: Job) -> None:
+def _run(job: Job[Counter[Status]]) -> None:
     """Open a container, do the job, say what came of it. Exits with 1 if an item failed, 2 if nothing could be done."""
     configure_logging()
     with _told():
@@ -131,7 +177,7 @@ def _run(job: Job) -> None:
         raise typer.Exit(1)
 
 
-async def _with_container(settings: Settings, job: Job) -> Counter[Status]:
+async def _with_container(settings: Settings, job: Job[R]) -> R:
     container = build_container(settings, build_local_encoder(settings))
     try:
         await container.open()

@@ -62,7 +62,7 @@ def _picture(path: Path, folder: Path, sidecars: Mapping[Path, Mapping[str, Meta
 
 def _sidecar(path: Path) -> dict[str, Metadata]:
     entries: dict[str, Metadata] = {}
-    for number, values in _json_lines(path):
+    for number, values in json_lines(path):
         if not isinstance(values, dict) or not isinstance(values.get("file_name"), str):
             raise ConfigurationError(f"{path.name}, line {number}: an object with a string 'file_name' is needed")
         name = values.pop("file_name")
@@ -112,7 +112,8 @@ def _text(value: Any) -> Submission:
         return Submission(fault=ValidationFailed("the text holds half of a surrogate pair, which is no character"))
 
 
-def _json_lines(path: Path) -> Iterator[tuple[int, Any]]:
+def json_lines(path: Path) -> Iterator[tuple[int, Any]]:
+    """Each line's number, from 1, and JSON; empty lines are left out. Raises ``ConfigurationError``."""
     for number, line in lines_of(path):
         try:
             yield number, json.loads(line)

@@ -9,7 +9,7 @@ from starlette.staticfiles import StaticFiles
 import crossmodal
 from crossmodal.api.openapi import install_openapi
 from crossmodal.api.problems import install_problem_handlers
-from crossmodal.api.routes import compare, compose, index, items, openai, search
+from crossmodal.api.routes import classify, compare, compose, describe, index, items, moderate, openai, search
 from crossmodal.settings import ROOT
 
 
@@ -27,7 +27,8 @@ def create_app(page: Path = ROOT / "web") -> FastAPI:
     )
     app.state.container = None
     install_problem_handlers(app)
-    routers = [module.router for module in (index, search, compose, compare, items, openai)]
+    modules = (index, search, compose, compare, classify, moderate, describe, items, openai)
+    routers = [module.router for module in modules]
     for router in routers:
         app.include_router(router)
     app.state.api_routes = [route for router in routers for route in router.routes]

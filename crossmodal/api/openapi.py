@@ -26,7 +26,7 @@ _ANY_ROUTE = {400: "malformed_body", 401: "unauthorized", 403: "forbidden", 413:
 """By status, the codes of the problems that a request to any route may be answered with."""
 _WITH_BODY = {415: "unsupported_media_type"}
 _WITH_ITEM = {404: "not_found"}
-_BY_NAME = ("/search", "/recommend", "/v1/")
+_BY_NAME = ("/search", "/recommend", "/classify", "/moderate", "/describe", "/v1/")
 """Routes whose body may name an item or a model."""
 _RETRY = {429, 503}
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from crossmodal.encoder import Encoder
 from crossmodal.errors import ClientError, NotFound
 from crossmodal.metering import charge
-from crossmodal.records import Hit, LongText, Modality, Partition
+from crossmodal.records import Embedding, Hit, LongText, Modality, Partition
 from crossmodal.search.finding import Finder, Window
 from crossmodal.search.fusion import Part
 from crossmodal.search.intake import together
@@ -95,6 +95,12 @@ class Querying:
     async def by_picture(self, tenant: str, content: bytes, target: Modality, window: Window) -> Answer:
         """Items nearest to an encoded picture; an item with the same bytes is never among them."""
         return await self._find(tenant, [await self._read(tenant, AskedPicture(content))], [target], window)
+
+    async def by_embedding(
+        self, tenant: str, modality: Modality, embedding: Embedding, target: Modality, window: Window
+    ) -> Answer:
+        """Items nearest to a unit embedding of something of ``modality``; nothing is left out."""
+        return await self._find(tenant, [_Read(Part(embedding, modality))], [target], window)
 
     async def by_item(self, tenant: str, modality: Modality, item_id: str, target: Modality, window: Window) -> Answer:
         """Items nearest to an indexed one; neither it nor another with its content is among them.

@@ -9,8 +9,10 @@ machines", 1999). It is monotone, so it never changes an order within a modality
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import cast
 
+from crossmodal.clip.base import ModelInfo
 from crossmodal.encoder import Encoder
 from crossmodal.records import Modality, PairName, PairStatistics, Statistics
 from crossmodal.store.base import VectorStore
@@ -38,15 +40,16 @@ def logistic(logit: float) -> float:
 class Calibration:
     """Statistics of each pair of query and target modality; pairs nobody has measured use ``UNFITTED``."""
 
-    def __init__(self, *measured: Statistics) -> None:
-        """Of several ``measured``, later ones count before earlier ones."""
-        self._pairs: dict[PairName, PairStatistics] = dict(UNFITTED)
-        for statistics in measured:
-            self._pairs |= statistics
+    def __init__(self, measured: Statistics | None = None) -> None:
+        self._pairs: dict[PairName, PairStatistics] = {**UNFITTED, **(measured or {})}
 
     def of(self, query: Modality, target: Modality) -> PairStatistics:
         """The statistics of a query of one modality and items of another."""
         return self._pairs[cast("PairName", f"{query}-{target}")]
+
+    def midpoint(self, query: Modality, target: Modality) -> float:
+        """The cosine, -1 to 1, of relevance 0.5."""
+        return self.of(query, target).midpoint
 
     def relevance(self, query: Modality, target: Modality, score: float) -> float:
         """Relevance, 0 to 1, of a cosine between a query and an item of these modalities."""
@@ -61,6 +64,11 @@ class Calibrations:
         self._encoder = encoder
         self._store = store
 
+    async def info(self) -> ModelInfo:
+        """What is loaded, with the statistics that hold now. Raises ``ModelUnavailable``."""
+        info = await self._encoder.info()
+        return replace(info, calibration={**info.calibration, **self._store.statistics})
+
     async def now(self) -> Calibration:
-        """The calibration to use. Raises ``ModelUnavailable``; without a store, the model's own holds."""
-        return Calibration((await self._encoder.info()).calibration, self._store.statistics)
+        """The calibration to use. Raises ``ModelUnavailable``."""
+        return Calibration((await self.info()).calibration)

@@ -72,6 +72,7 @@ def all_cases() -> tuple[Case, ...]:
         ranges,
         routes,
         texts,
+        zero_shot,
     )
 
     modules = (
@@ -88,6 +89,7 @@ def all_cases() -> tuple[Case, ...]:
         routes,
         composed,
         openai,
+        zero_shot,
     )
     cases = tuple(case for module in modules for case in module.cases())
     names = [case.name for case in cases]

@@ -20,6 +20,7 @@ import httpx
 import pytest
 
 from tests.corpus.running import Examiner
+from tests.policies import POLICIES
 from tools.servers import ROOT, Server
 
 pytestmark = pytest.mark.e2e
@@ -45,7 +46,7 @@ def schemathesis(url: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_service_keeps_what_its_document_promises(tmp_path: Path) -> None:
-    server = Server(tmp_path / "server")
+    server = Server(tmp_path / "server", POLICIES=str(POLICIES))
     try:
         server.wait_until_ready()
         examiner = Examiner(server)

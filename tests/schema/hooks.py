@@ -1,8 +1,8 @@
 """What schemathesis cannot know from a schema to send a sound request; it loads this module by its name.
 
 Sound requests are changed only in what JSON Schema has no words for: that bytes are a picture, that a cursor was given
-out before, how many conditions a filter has in all. What cannot be drawn soundly or in time is taken from the schema
-before; the corpus of bad requests asks about it.
+out before, which policies are configured, how many conditions a filter has in all. What cannot be drawn soundly or in
+time is taken from the schema before; the corpus of bad requests asks about it.
 """
 
 import base64
@@ -21,6 +21,8 @@ TEXTS = [base64.b64encode(content).decode() for content in PICTURES]
 LONG = 8000
 SERVED = "tiny"
 """The model of the server that is asked; no schema can say which it is."""
+TWO_LABELS = ["a dog", "a cat"]
+POLICY = "fruit"
 
 schemathesis.openapi.format("picture", st.sampled_from(TEXTS))
 schemathesis.openapi.format("binary", st.sampled_from(PICTURES))
@@ -28,7 +30,7 @@ schemathesis.openapi.format("binary", st.sampled_from(PICTURES))
 
 @schemathesis.hook
 def before_load_schema(context: Any, raw_schema: dict[str, Any]) -> None:  # noqa: ARG001  the hook's signature
-    """Let filters hold no filters that hold filters, and forms no JSON in text."""
+    """Let filters hold no filters that hold filters, and forms no JSON in text but labels, which they need."""
     schemas = raw_schema.get("components", {}).get("schemas", {})
     if "Filter" in schemas:
         inner = {"type": "object", "minProperties": 1, "additionalProperties": {"type": "boolean"}}
@@ -37,9 +39,13 @@ def before_load_schema(context: Any, raw_schema: dict[str, Any]) -> None:  # noq
         schemas["Filter"]["properties"] = {"not": inner, "and": several, "or": several}
     for methods in raw_schema["paths"].values():
         content = methods.get("post", {}).get("requestBody", {}).get("content", {})
-        fields = content.get("multipart/form-data", {}).get("schema", {}).get("properties", {})
+        form = content.get("multipart/form-data", {}).get("schema", {})
+        fields = form.get("properties", {})
         for name in [name for name, field in fields.items() if field.get("contentMediaType") == "application/json"]:
-            del fields[name]
+            if name in form.get("required", ()):
+                fields[name] = {"type": "string", "enum": [json.dumps(TWO_LABELS)]}
+            else:
+                del fields[name]
 
 
 @schemathesis.hook
@@ -87,6 +93,8 @@ def _sound(body: dict[str, Any]) -> dict[str, Any]:
             mended[name] = [each if each in TEXTS else TEXTS[0] for each in value]
         elif name == "items" and isinstance(value, list):
             mended[name] = [_sound(each) if isinstance(each, dict) else each for each in value]
+        elif name == "policies" and isinstance(value, list):
+            mended[name] = [POLICY for _ in value]
         elif name == "filter" and _conditions(value) > MAX_CONDITIONS:
             mended[name] = {}
     return mended

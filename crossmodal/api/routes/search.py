@@ -1,14 +1,15 @@
 """`/search/*`: find items by a text, a picture or another item."""
 
-from typing import Any, TypeVar
+from typing import Any
 
 from fastapi import APIRouter, Request
 
-from crossmodal.api.bodies import JSON, MULTIPART, content_type, fields_of, file_of, read_form, read_json
+from crossmodal.api.bodies import read_json
 from crossmodal.api.caller import Caller, Who
 from crossmodal.api.context import Rooms
 from crossmodal.api.encoding import Json
 from crossmodal.api.openapi import takes
+from crossmodal.api.pictured import need_one, read_pictured
 from crossmodal.api.problems import at
 from crossmodal.api.rendering import render_hit
 from crossmodal.api.schemas.base import Common, SearchAnswer
@@ -19,14 +20,11 @@ from crossmodal.api.schemas.search import (
     TextQuery,
     TextSearchAnswer,
 )
-from crossmodal.errors import ValidationFailed
 from crossmodal.records import Modality
 from crossmodal.search.querying import Answer
 from crossmodal.wiring import Container
 
 router = APIRouter(prefix="/search", tags=["search"])
-
-Q = TypeVar("Q", PictureQuery, SimilarTextsQuery)
 
 
 @router.post("/text-to-image", openapi_extra=takes(TextQuery), responses={200: {"model": TextSearchAnswer}})
@@ -58,7 +56,8 @@ async def similar_images(request: Request, rooms: Rooms, who: Who) -> Json:
 @router.post("/similar-texts", openapi_extra=takes(SimilarTextsQuery), responses={200: {"model": SimilarTextsAnswer}})
 async def similar_texts(request: Request, rooms: Rooms, who: Who) -> Json:
     """Texts nearest to a text; nearest to an indexed one, it is not among them itself."""
-    asked = _either(await read_json(request, SimilarTextsQuery), "query", "id")
+    asked = await read_json(request, SimilarTextsQuery)
+    need_one("query", asked.query, "id", asked.id)
     window = asked.window()
     if asked.id is not None:
         answer = await rooms.querying.by_item(who.tenant, Modality.TEXT, asked.id, Modality.TEXT, window)
@@ -69,25 +68,13 @@ async def similar_texts(request: Request, rooms: Rooms, who: Who) -> Json:
 
 
 async def _by_picture(request: Request, rooms: Container, who: Caller, target: Modality) -> Json:
-    if content_type(request, JSON, MULTIPART) == MULTIPART:
-        async with read_form(request) as form:
-            content = await file_of(form, "file")
-            window = fields_of(form, Common, parsed=("filter",)).window()
-        with at("file"):
-            return await _render(rooms, await rooms.querying.by_picture(who.tenant, content, target, window))
-    asked = _either(await read_json(request, PictureQuery), "image", "id")
+    source, asked = await read_pictured(request, PictureQuery, Common, parsed=("filter",))
     window = asked.window()
-    if asked.id is not None:
-        return await _render(rooms, await rooms.querying.by_item(who.tenant, Modality.IMAGE, asked.id, target, window))
-    with at("image"):
-        content = await rooms.pictures.bytes_of(asked.image or "")
+    if source.id is not None:
+        return await _render(rooms, await rooms.querying.by_item(who.tenant, Modality.IMAGE, source.id, target, window))
+    content = await rooms.seeing.content(source)
+    with at(*source.loc):
         return await _render(rooms, await rooms.querying.by_picture(who.tenant, content, target, window))
-
-
-def _either(asked: Q, first: str, second: str) -> Q:
-    if (getattr(asked, first) is None) == (getattr(asked, second) is None):
-        raise ValidationFailed(f"exactly one of {first!r} and {second!r} is needed", loc=(first,))
-    return asked
 
 
 def _read(answer: Answer) -> dict[str, Any]:

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 from pydantic import BaseModel
 
-from crossmodal.api.schemas import base, compare, compose, index, items, openai, search
+from crossmodal.api.schemas import base, classify, compare, compose, describe, index, items, moderate, openai, search
 
-_MODULES = (base, compare, compose, index, items, openai, search)
+_MODULES = (base, classify, compare, compose, describe, index, items, moderate, openai, search)
 
 
 def bodies() -> Iterator[type[BaseModel]]:

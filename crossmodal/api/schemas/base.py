@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, WithJsonSchema
 
-from crossmodal.api.described import METADATA, NEW_ID, PICTURE, TEXT, component
+from crossmodal.api.described import METADATA, NEW_ID, PICTURE, TEXT, component, exactly_one
 from crossmodal.records import LongText
 from crossmodal.search.querying import Window
 from crossmodal.store.filters import parse_filter
@@ -39,6 +39,15 @@ class Body(BaseModel):
     """A request body."""
 
     model_config = ConfigDict(extra="forbid")
+
+
+class PictureBody(Body):
+    """Where a JSON body has its picture: exactly one of the two."""
+
+    model_config = ConfigDict(json_schema_extra=exactly_one(("image",), ("id",)))
+
+    image: Picture | None = None
+    id: ItemId | None = None
 
 
 class Common(Body):

@@ -3,7 +3,7 @@
 from pydantic import ConfigDict
 
 from crossmodal.api.described import exactly_one
-from crossmodal.api.schemas.base import Common, ItemId, LongTextChoice, Picture, SearchAnswer, Text
+from crossmodal.api.schemas.base import Common, ItemId, LongTextChoice, PictureBody, SearchAnswer, Text
 
 
 class TextQuery(Common):
@@ -13,13 +13,8 @@ class TextQuery(Common):
     long_text: LongTextChoice = "truncate"
 
 
-class PictureQuery(Common):
+class PictureQuery(Common, PictureBody):
     """Search by a picture or by an indexed item: exactly one of the two."""
-
-    model_config = ConfigDict(json_schema_extra=exactly_one(("image",), ("id",)))
-
-    image: Picture | None = None
-    id: ItemId | None = None
 
 
 class SimilarTextsQuery(Common):

@@ -11,6 +11,7 @@ from crossmodal.encoder import BatchLimits, LocalEncoder
 from crossmodal.settings import Settings
 from crossmodal.wiring import Container, build_container
 from tests.fakes import ColourModel
+from tests.policies import POLICIES
 
 MAX_BODY = 200_000
 
@@ -23,7 +24,12 @@ def model() -> ColourModel:
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     return Settings(
-        store="memory:", data=tmp_path, max_body_bytes=MAX_BODY, max_image_bytes=MAX_BODY, max_text_chars=500
+        store="memory:",
+        data=tmp_path,
+        max_body_bytes=MAX_BODY,
+        max_image_bytes=MAX_BODY,
+        max_text_chars=500,
+        policies=POLICIES,
     )
 
 

@@ -93,6 +93,9 @@ BY_ID: dict[str, Call] = {
     "POST /search of something unwanted": post("/search", parts=[{"text": "blue"}, {"id": "red", "weight": -1}]),
     "POST /recommend": post("/recommend", liked=["red"]),
     "POST /recommend of a text": post("/recommend", liked=["t-red"], modality="text"),
+    "POST /describe": post("/describe", id="red"),
+    "POST /moderate": post("/moderate", id="red"),
+    "POST /classify": post("/classify", id="red", labels=["red", "blue"]),
 }
 """Each route that takes an id, asked for one that only Acme has."""
 

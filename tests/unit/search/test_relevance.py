@@ -3,8 +3,12 @@ import math
 import numpy as np
 import pytest
 
+from crossmodal.encoder import BatchLimits, LocalEncoder
 from crossmodal.records import Modality, PairName, PairStatistics
-from crossmodal.search.relevance import UNFITTED, Calibration, logistic
+from crossmodal.search.relevance import UNFITTED, Calibration, Calibrations, logistic
+from crossmodal.store.base import CollectionSpec
+from crossmodal.store.exact import ExactStore
+from tests.fakes import CURVE, DIM, ColourModel
 
 IMAGE, TEXT = Modality.IMAGE, Modality.TEXT
 FITTED = PairStatistics(midpoint=0.6, slope=10.0, mean=0.1, std=0.05)
@@ -33,7 +37,14 @@ def test_what_was_measured_replaces_only_its_pair() -> None:
     assert calibration.of(TEXT, IMAGE) == FITTED
 
 
-def test_of_several_measurements_the_last_counts() -> None:
-    other = PairStatistics(midpoint=0.3, slope=10.0, mean=0.1, std=0.05)
-    assert Calibration({"text-image": other, "text-text": other}, {"text-image": FITTED}).of(TEXT, IMAGE) == FITTED
-    assert Calibration({"text-image": other, "text-text": other}, {"text-image": FITTED}).of(TEXT, TEXT) == other
+async def test_what_was_measured_on_the_collections_counts_before_the_models_own() -> None:
+    store = ExactStore()
+    await store.open(CollectionSpec(DIM, "f"))
+    encoder = LocalEncoder(ColourModel(), BatchLimits())
+    calibrations = Calibrations(encoder, store)
+    assert (await calibrations.now()).of(TEXT, IMAGE) == CURVE
+    await store.keep_statistics({"text-image": FITTED})
+    now = await calibrations.now()
+    assert (now.of(TEXT, IMAGE), now.of(IMAGE, IMAGE)) == (FITTED, CURVE)
+    assert (await calibrations.info()).name == "colours"
+    await encoder.close()
