@@ -54,7 +54,11 @@ class Partition:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """Something indexed. ``content_hash`` is the SHA-256 of its bytes, in hex, and finds its media."""
+    """Something indexed. ``content_hash`` is the SHA-256 of its bytes, in hex, and finds its media.
+
+    ``signature`` says what a picture looks like (``crossmodal.imaging.signature``); it is empty for texts and for pictures
+    that were indexed before there were any.
+    """
 
     id: str
     modality: Modality
@@ -62,6 +66,7 @@ class Item:
     created_at: datetime
     metadata: Metadata = field(default_factory=dict)
     text: str | None = None
+    signature: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

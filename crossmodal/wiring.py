@@ -13,6 +13,7 @@ from crossmodal.fetching import Fetcher, FetchPolicy, HttpFetcher, host_rules
 from crossmodal.imaging import ImageLimits
 from crossmodal.media import MediaStore
 from crossmodal.search.comparing import Comparing
+from crossmodal.search.duplicates import Duplicates
 from crossmodal.search.indexing import Indexing
 from crossmodal.search.intake import FetchLimits
 from crossmodal.search.library import Library
@@ -41,6 +42,7 @@ class Container:
     querying: Querying
     comparing: Comparing
     library: Library
+    duplicates: Duplicates
     media: MediaStore
     opened: bool = False
 
@@ -168,5 +170,6 @@ def build_container(settings: Settings, encoder: Encoder) -> Container:
         querying=Querying(encoder, store, pictures, max_text_chars=chars),
         comparing=Comparing(encoder, pictures, max_text_chars=chars),
         library=Library(encoder, store, media, writer),
+        duplicates=Duplicates(encoder, store, max_items=settings.max_duplicate_items),
         media=media,
     )

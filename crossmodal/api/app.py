@@ -9,7 +9,7 @@ from starlette.staticfiles import StaticFiles
 import crossmodal
 from crossmodal.api.openapi import install_openapi
 from crossmodal.api.problems import install_problem_handlers
-from crossmodal.api.routes import compare, index, items, search
+from crossmodal.api.routes import compare, duplicates, index, items, search
 from crossmodal.settings import ROOT
 
 
@@ -27,7 +27,7 @@ def create_app(page: Path = ROOT / "web") -> FastAPI:
     )
     app.state.container = None
     install_problem_handlers(app)
-    routers = [module.router for module in (index, search, compare, items)]
+    routers = [module.router for module in (index, search, compare, duplicates, items)]
     for router in routers:
         app.include_router(router)
     app.state.api_routes = [route for router in routers for route in router.routes]

@@ -63,12 +63,12 @@ class _Candidate:
     picture: Picture | None = None
     embedding: Embedding | None = None
     fault: CrossModalError | None = None
-    lost_file: bool = False
-    """The item is there, but the file of its picture is not: it is written once more."""
+    incomplete: bool = False
+    """The item is there, but the file of its picture or its signature is not: it is written once more."""
 
     @property
     def keeps_content(self) -> bool:
-        return self._same_content is not None and not self.lost_file
+        return self._same_content is not None and not self.incomplete
 
     @property
     def _same_content(self) -> Point | None:
@@ -85,7 +85,8 @@ class _Candidate:
         if (existing := self._same_content) is not None:
             given = self.submission.metadata
             metadata = existing.item.metadata if given is None else given
-            return Point(replace(existing.item, metadata=metadata), existing.embedding)
+            signature = existing.item.signature if self.picture is None else self.picture.signature
+            return Point(replace(existing.item, metadata=metadata, signature=signature), existing.embedding)
         if self.embedding is None:
             msg = f"{self.id!r} was not embedded"
             raise ValueError(msg)
@@ -96,6 +97,7 @@ class _Candidate:
             created_at=datetime.now(UTC),
             metadata=self._given_metadata(),
             text=self.submission.content.decode() if modality is Modality.TEXT else None,
+            signature=b"" if self.picture is None else self.picture.signature,
         )
         return Point(item, self.embedding)
 
@@ -177,7 +179,10 @@ class Indexing:
             for entry, point in zip(entries, existing, strict=True):
                 entry.existing = point
                 if partition.modality is Modality.IMAGE and entry.keeps_content:
-                    entry.lost_file = not await self._writer.has_picture(partition.tenant, entry.content_hash)
+                    known = bool(point and point.item.signature)
+                    entry.incomplete = not (
+                        known and await self._writer.has_picture(partition.tenant, entry.content_hash)
+                    )
 
     async def _embed_images(self, fresh: Sequence[_Candidate], lane: Lane) -> None:
         preprocessing = (await self._encoder.info()).preprocessing

@@ -48,6 +48,10 @@ class Calibration:
         """Relevance, 0 to 1, of a cosine between a query and an item of these modalities."""
         return self._curves[f"{query}-{target}"](score)
 
+    def midpoint(self, query: Modality, target: Modality) -> float:
+        """The cosine of relevance 0.5 between a query and an item of these modalities."""
+        return self._curves[f"{query}-{target}"].midpoint
+
     def hit(self, query: Modality, scored: ScoredItem) -> Hit:
         """A scored item with what its score means."""
         relevance = self.relevance(query, scored.item.modality, scored.score)

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 from pydantic import BaseModel
 
-from crossmodal.api.schemas import base, compare, index, items, search
+from crossmodal.api.schemas import base, compare, duplicates, index, items, search
 
-_MODULES = (base, compare, index, items, search)
+_MODULES = (base, compare, duplicates, index, items, search)
 
 
 def bodies() -> Iterator[type[BaseModel]]:
