@@ -66,7 +66,7 @@ LAYOUT: Final = np.dtype(
 SIGNATURE_BYTES: Final = LAYOUT.itemsize
 
 
-def cosines(points: Floats, waves: int) -> Floats:
+def cosines(points: NDArray[Any], waves: int) -> Floats:
     """The basis at ``points`` [..., n], each 0 to 1 across the picture: float32 [..., n, waves], of mean square 1."""
     basis = np.cos(np.float32(np.pi) * points[..., None] * np.arange(waves, dtype=np.float32), dtype=np.float32)
     basis[..., 1:] *= np.float32(math.sqrt(2.0))

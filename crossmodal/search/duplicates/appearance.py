@@ -9,7 +9,7 @@ a crop from the same things arranged anew.
 """
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,7 +101,7 @@ def _between(count: int) -> Floats:
     return ((np.arange(count) + 0.5) / count).astype(np.float32)
 
 
-def _unit(fields: Floats) -> Floats:
+def _unit(fields: NDArray[Any]) -> Floats:
     """``fields`` [..., n, n] less their mean, of unit length."""
     centred = fields - fields.mean(axis=(-2, -1), keepdims=True)
     lengths = np.sqrt(np.square(centred).sum(axis=(-2, -1), keepdims=True))
@@ -143,7 +143,7 @@ def _coarse(looks: Looks, whole: Places, part: Places, shape: Floats) -> tuple[F
         fields = _unit(
             rows[:, :, None] @ across[:, None].swapaxes(-1, -2)
         )  # [m, steps down, steps across, waves, waves]
-        scores = np.einsum("mijpq,mpq->mij", fields, wanted).reshape(len(whole), -1)
+        scores = np.einsum("mijpq,mpq->mij", fields, wanted).reshape(len(whole), steps * steps)
         top = scores.argmax(axis=1)
         better = (scores.max(axis=1) > found) & (sides.min(axis=1) >= SMALLEST_PART)
         every = np.arange(len(whole))
@@ -214,10 +214,13 @@ def colour_change(looks: Looks, whole: Places, part: Places, window: Floats) -> 
     points = _between(waves)
     wave = cosines(points, waves)
     across, down = (cosines(window[:, axis, None] + window[:, axis + 2, None] * points, waves) for axis in (0, 1))
-    seen = (down[:, None] @ looks.colours(whole) @ across[:, None].swapaxes(-1, -2)).reshape(len(whole), -1)
-    shown = (wave @ (looks.colours(part) * seen_waves[:, None]) @ wave.T).reshape(len(whole), -1)
+    seen = (down[:, None] @ looks.colours(whole) @ across[:, None].swapaxes(-1, -2)).reshape(
+        len(whole), 2 * waves * waves
+    )
+    shown = (wave @ (looks.colours(part) * seen_waves[:, None]) @ wave.T).reshape(len(whole), 2 * waves * waves)
     # The paler of the two is the more vivid one, made paler.
     swap = np.square(seen).sum(1) < np.square(shown).sum(1)
     vivid, pale = np.where(swap[:, None], shown, seen), np.where(swap[:, None], seen, shown)
     saturation = np.clip((vivid * pale).sum(1) / np.maximum(np.square(vivid).sum(1), _TINY), 0, 1)
-    return np.sqrt(2 * np.square(pale - saturation[:, None] * vivid).mean(1))
+    change: Floats = np.sqrt(2 * np.square(pale - saturation[:, None] * vivid).mean(1))
+    return change
