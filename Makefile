@@ -110,6 +110,10 @@ format: .venv/.dev ## format the code and mend what can be mended
 bench: .venv/.dev ## measure the service against its own ceiling, in one run
 	$(BIN)/python -m benchmarks.service
 
+.PHONY: bench-duplicates
+bench-duplicates: .venv/.dev ## measure what a search for duplicates costs, in 10,000 and 100,000 items
+	$(BIN)/python -m benchmarks.duplicates
+
 .PHONY: bench-robustness
 bench-robustness: .venv/.dev ## measure how the service bears bombs, floods, kills and forged URLs
 	$(BIN)/python -m benchmarks.robustness

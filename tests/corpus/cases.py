@@ -59,6 +59,7 @@ def _constant(wire: bytes) -> Callable[[], bytes]:
 def all_cases() -> tuple[Case, ...]:
     """Every case; names are unique."""
     from tests.corpus import (
+        duplicates,
         encodings,
         filters,
         headers,
@@ -82,6 +83,7 @@ def all_cases() -> tuple[Case, ...]:
         metadata,
         filters,
         ranges,
+        duplicates,
         headers,
         routes,
     )

@@ -4,7 +4,8 @@ The limits were chosen on rendered scenes of one seed and measured on others: do
 two pictures look, so they do not depend on the model.
 """
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import numpy as np
@@ -14,16 +15,19 @@ from crossmodal.search.duplicates.grouping import grouped
 from crossmodal.search.duplicates.pairs import Near, Rows, find_near
 from crossmodal.search.duplicates.wanted import Linkage
 
-FRAME_AT_LEAST: Final = 0.9
+FRAME_AT_LEAST: Final = 0.85
 """Correlation of two whole pictures that are copies of each other."""
 PART_AT_LEAST: Final = 0.93
 """Correlation of a picture and the part of another it is a crop of: more, for there are many parts to choose from."""
+BRIDGE_AT_LEAST: Final = 0.85
+"""The same between two pictures that a chain of copies joins already, as a crop and a recoloured copy of one original."""
 COLOUR_AT_MOST: Final = 20.0
 """Levels of 255 by which the colours of copies differ, saturation apart."""
-MAX_CROPS: Final = 8000
-"""Pairs that are looked at for crops, 2 ms each; what is beyond is left out and said to be."""
+MAX_CROPS: Final = 6000
+CROP_SECONDS: Final = 25.0
+"""Pairs that are looked at for crops, 1 ms each, and the time there is for it; the rest is left out and said to be."""
 
-_NEIGHBOURS = 12
+_NEIGHBOURS = 8
 _CHUNK = 32
 _COLOUR_CHUNK = 2048
 _SMALL = 24
@@ -34,14 +38,18 @@ _WHOLE = np.array([[0, 0, 1, 1]], np.float32)
 class Lookalikes:
     """Finds the pairs among pictures; ``near`` has them when ``steps`` is through, with their correlations as scores."""
 
-    def __init__(self, looks: Looks, threshold: float | None) -> None:
-        """``threshold`` replaces both correlations where it is given."""
+    def __init__(self, looks: Looks, threshold: float | None, clock: Callable[[], float] = time.monotonic) -> None:
+        """``threshold`` replaces the least correlations where it is given."""
         self._looks = looks
         self._frame = FRAME_AT_LEAST if threshold is None else threshold
         self._part = PART_AT_LEAST if threshold is None else threshold
+        self._bridge = BRIDGE_AT_LEAST if threshold is None else threshold
+        self._missed = Near()
         self.near = Near()
         self._seen: set[tuple[int, int]] = set()
         self._left_to_crop = MAX_CROPS
+        self._clock = clock
+        self._until = 0.0
 
     def steps(self, embeddings: Rows, floor: float) -> Iterator[None]:
         """Look for all of them; crops among pictures whose ``embeddings`` have a cosine of ``floor`` or more."""
@@ -50,9 +58,13 @@ class Lookalikes:
         yield from find_near(len(self._looks), embeddings, floor, close)
         self.near.cut |= close.cut
         left, right, _ = close.pairs()
+        self._until = self._clock() + CROP_SECONDS
         yield from self._crops(*_nearest(left, right))
         # What copies of the same have in common shows where two of them were not met: a crop and a recoloured one.
-        yield from self._crops(*self._gaps())
+        one, other = self._gaps()
+        self._close_gaps(one, other)
+        self._part = self._bridge
+        yield from self._crops(one, other)
 
     def _whole_frames(self) -> Iterator[None]:
         found = Near()
@@ -86,13 +98,25 @@ class Lookalikes:
         self._left_to_crop -= len(left)
         self._seen.update(zip(left.tolist(), right.tolist(), strict=True))
         for begin in range(0, len(left), _CHUNK):
+            if self._clock() > self._until:
+                self.near.cut = True
+                return
             part = slice(begin, begin + _CHUNK)
             for whole, piece in ((left[part], right[part]), (right[part], left[part])):
                 scores, at = windows(self._looks, whole, piece)
-                fits = scores >= self._part
+                fits = scores >= self._bridge
                 fits[fits] = colour_change(self._looks, whole[fits], piece[fits], at[fits]) <= COLOUR_AT_MOST
-                self._keep(whole[fits], piece[fits], scores[fits])
+                enough = fits & (scores >= self._part)
+                self._keep(whole[enough], piece[enough], scores[enough])
+                self._missed.add(whole[fits & ~enough], piece[fits & ~enough], scores[fits & ~enough])
                 yield
+
+    def _close_gaps(self, left: Places, right: Places) -> None:
+        """Keep those of the pairs that only just missed."""
+        gaps = set(zip(left.tolist(), right.tolist(), strict=True))
+        one, other, scores = self._missed.pairs()
+        inside = np.array([pair in gaps for pair in zip(one.tolist(), other.tolist(), strict=True)], bool)
+        self._keep(one[inside], other[inside], scores[inside])
 
     def _gaps(self) -> tuple[Places, Places]:
         """Pairs of each chain of copies, as far as it is short."""

@@ -15,11 +15,8 @@ def scene(seed: int, side: int = 240) -> Image.Image:
     picture = Image.new("RGB", (side, side * 3 // 4), tuple(int(level) for level in random.integers(60, 200, 3)))
     for _ in range(9):
         left, top = random.integers(0, side - 40), random.integers(0, side * 3 // 4 - 40)
-        box = Image.new(
-            "RGB",
-            tuple(int(length) for length in random.integers(15, 70, 2)),
-            tuple(random.integers(0, 255, 3).tolist()),
-        )
+        width, height = random.integers(15, 70, 2)
+        box = Image.new("RGB", (int(width), int(height)), tuple(random.integers(0, 255, 3).tolist()))
         picture.paste(box, (int(left), int(top)))
     return picture
 
