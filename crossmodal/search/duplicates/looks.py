@@ -12,7 +12,7 @@ import numpy as np
 
 from crossmodal.search.duplicates.appearance import FLAT_CHANGE, Floats, Looks, Places, colour_change, windows
 from crossmodal.search.duplicates.grouping import grouped
-from crossmodal.search.duplicates.pairs import Near, Rows, find_near
+from crossmodal.search.duplicates.pairs import ALL_PAIRS, MAX_CANDIDATES, Near, Rows, find_near
 from crossmodal.search.duplicates.wanted import Linkage
 
 FRAME_AT_LEAST: Final = 0.85
@@ -23,11 +23,12 @@ BRIDGE_AT_LEAST: Final = 0.85
 """The same between two pictures that a chain of copies joins already, as a crop and a recoloured copy of one original."""
 COLOUR_AT_MOST: Final = 20.0
 """Levels of 255 by which the colours of copies differ, saturation apart."""
-MAX_CROPS: Final = 6000
+MAX_CROPS: Final = 12_000
 CROP_SECONDS: Final = 25.0
 """Pairs that are looked at for crops, 1 ms each, and the time there is for it; the rest is left out and said to be."""
 
 _NEIGHBOURS = 8
+_FLOOR_OF_MANY = 0.85
 _CHUNK = 32
 _COLOUR_CHUNK = 2048
 _SMALL = 24
@@ -54,8 +55,10 @@ class Lookalikes:
     def steps(self, embeddings: Rows, floor: float) -> Iterator[None]:
         """Look for all of them; crops among pictures whose ``embeddings`` have a cosine of ``floor`` or more."""
         yield from self._whole_frames()
-        close = Near()
-        yield from find_near(len(self._looks), embeddings, floor, close)
+        close = Near(MAX_CANDIDATES)
+        if len(self._looks) > ALL_PAIRS:
+            floor = max(floor, _FLOOR_OF_MANY)
+        yield from find_near(len(self._looks), embeddings, floor, close, nearest=_NEIGHBOURS)
         self.near.cut |= close.cut
         left, right, _ = close.pairs()
         self._until = self._clock() + CROP_SECONDS

@@ -21,9 +21,12 @@ Rows = Callable[[Places], Floats]
 
 ALL_PAIRS: Final = 16_384
 BANDS: Final = 32
-MAX_PAIRS: Final = 1_000_000
-"""Pairs that are kept; what is beyond is dropped and said to be."""
+MAX_PAIRS: Final = 250_000
+"""Pairs that are kept to make groups of; what is beyond is dropped and said to be."""
+MAX_CANDIDATES: Final = 1_000_000
+"""Pairs that are kept to choose from."""
 
+_HALF = 32
 _BLOCK = 512
 _COLUMNS = 4096
 _CHUNK = 16_384
@@ -34,14 +37,16 @@ _LEAST_BITS, _MOST_BITS = 12, 18
 class Near:
     """The pairs found: ``left`` < ``right`` [m], and ``scores`` float32 [m], cosines."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int | None = None) -> None:
+        """At most ``most`` pairs are kept, ``MAX_PAIRS`` unless told otherwise."""
         self.cut = False
+        self._most = MAX_PAIRS if most is None else most
         self._parts: list[tuple[Places, Places, Floats]] = []
         self._kept = 0
 
     def add(self, left: Places, right: Places, scores: Floats) -> None:
         """Keep pairs, as far as there is room."""
-        room = MAX_PAIRS - self._kept
+        room = self._most - self._kept
         if len(left) > room:
             self.cut = True
             left, right, scores = left[:room], right[:room], scores[:room]
@@ -53,28 +58,35 @@ class Near:
         if not self._parts:
             return np.empty(0, np.intp), np.empty(0, np.intp), np.empty(0, np.float32)
         left, right, scores = (np.concatenate(column) for column in zip(*self._parts, strict=True))
-        _, first = np.unique(np.stack([left, right]), axis=1, return_index=True)
+        _, first = np.unique((left << _HALF) | right, return_index=True)
         left, right, scores = left[first], right[first], scores[first]
         order = np.lexsort((right, left, -scores))
         return left[order], right[order], scores[order]
 
 
-def find_near(count: int, rows: Rows, floor: float, near: Near) -> Iterator[None]:
-    """Add to ``near`` the pairs among ``count`` vectors whose cosine is ``floor`` or more; a step takes some 50 ms."""
+def find_near(count: int, rows: Rows, floor: float, near: Near, *, nearest: int | None = None) -> Iterator[None]:
+    """Add to ``near`` the pairs among ``count`` vectors whose cosine is ``floor`` or more; a step takes some 50 ms.
+
+    With ``nearest`` the best few of a vector are enough: about so many are added, and no more than several times that.
+    """
     if count <= ALL_PAIRS:
-        yield from _every_pair(count, rows, floor, near)
+        yield from _every_pair(count, rows, floor, near, nearest)
     else:
         yield from _by_bands(count, rows, floor, near)
 
 
-def _every_pair(count: int, rows: Rows, floor: float, near: Near) -> Iterator[None]:
+def _every_pair(count: int, rows: Rows, floor: float, near: Near, nearest: int | None) -> Iterator[None]:
     for top in range(0, count, _BLOCK):
         upper = np.arange(top, min(top + _BLOCK, count))
         block = rows(upper)
         for begin in range(top, count, _COLUMNS):
             lower = np.arange(begin, min(begin + _COLUMNS, count))
             scores = block @ rows(lower).T
-            left, right = np.nonzero((scores >= floor) & (upper[:, None] < lower))
+            near_enough = (scores >= floor) & (upper[:, None] < lower)
+            if nearest is not None and nearest < len(lower):
+                scores[~near_enough] = -np.inf
+                near_enough &= scores >= np.partition(scores, -nearest, axis=1)[:, -nearest, None]
+            left, right = np.nonzero(near_enough)
             near.add(upper[left], lower[right], scores[left, right])
             yield
 
