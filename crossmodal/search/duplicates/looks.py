@@ -19,7 +19,7 @@ FRAME_AT_LEAST: Final = 0.85
 """Correlation of two whole pictures that are copies of each other."""
 PART_AT_LEAST: Final = 0.93
 """Correlation of a picture and the part of another it is a crop of: more, for there are many parts to choose from."""
-BRIDGE_AT_LEAST: Final = 0.85
+BRIDGE_AT_LEAST: Final = 0.9
 """The same between two pictures that a chain of copies joins already, as a crop and a recoloured copy of one original."""
 COLOUR_AT_MOST: Final = 20.0
 """Levels of 255 by which the colours of copies differ, saturation apart."""
