@@ -57,6 +57,11 @@ class Looks:
         self._records = np.frombuffer(b"".join(signatures), LAYOUT)
         self.aspects: Floats = np.exp(self._records["aspect"].astype(np.float32) / PER_LOG)
 
+    @property
+    def length(self) -> int:
+        """Coefficients of a vector."""
+        return len(FREQUENCIES)
+
     def __len__(self) -> int:
         return len(self._records)
 

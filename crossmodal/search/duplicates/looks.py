@@ -30,6 +30,7 @@ CROP_SECONDS: Final = 25.0
 _NEIGHBOURS = 8
 _FLOOR_OF_MANY = 0.85
 _CHUNK = 32
+_VECTOR_CHUNK = 4096
 _COLOUR_CHUNK = 2048
 _SMALL = 24
 _MAX_FLAT = 4096
@@ -71,7 +72,13 @@ class Lookalikes:
 
     def _whole_frames(self) -> Iterator[None]:
         found = Near()
-        yield from find_near(len(self._looks), self._looks.vectors, self._frame, found)
+        # Made once: a vector is asked for dozens of times, and costs more to make than to keep, 1 KB of half precision.
+        halves = np.empty((len(self._looks), self._looks.length), np.float16)
+        for begin in range(0, len(halves), _VECTOR_CHUNK):
+            places = np.arange(begin, min(begin + _VECTOR_CHUNK, len(halves)))
+            halves[places] = self._looks.vectors(places)
+            yield
+        yield from find_near(len(halves), lambda places: halves[places].astype(np.float32), self._frame, found)
         self._add_flat(found)
         self.near.cut |= found.cut
         left, right, scores = found.pairs()
