@@ -106,9 +106,17 @@ format: .venv/.dev ## format the code and mend what can be mended
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+.PHONY: eval
+eval: .venv/.dev system-packages ## measure what the service finds on the bundled model's held-out scenes
+	$(BIN)/python -m tools.evaluate --require
+
 .PHONY: bench
 bench: .venv/.dev ## measure the service against its own ceiling, in one run
 	$(BIN)/python -m benchmarks.service
+
+.PHONY: bench-duplicates
+bench-duplicates: .venv/.dev ## measure what a search for duplicates costs, in 10,000 and 100,000 items
+	$(BIN)/python -m benchmarks.duplicates
 
 .PHONY: bench-robustness
 bench-robustness: .venv/.dev ## measure how the service bears bombs, floods, kills and forged URLs

@@ -1,7 +1,7 @@
 """How much work a key may ask for: a token bucket per key, charged for what its requests turn out to cost.
 
 The unit of work: a request costs 1, each text or picture in it 1 more, and each megapixel (a million pixels) of a
-picture that was decoded 1 more. So a search by a text costs 2, one by a photograph of 12 megapixels 14, and a request
+picture that was decoded 1 more; a search for duplicates 1 for each 100 items it examines. So a search by a text costs 2, one by a photograph of 12 megapixels 14, and a request
 that indexes a hundred of them 1301.
 
 What a request costs is known only while it is worked on, so it is admitted on a positive balance and charged

@@ -60,6 +60,8 @@ class Item:
     """Something indexed. ``content_hash`` is the SHA-256 of its bytes, in hex, and finds its media.
 
     ``long_text`` is how its text was embedded.
+    ``signature`` says what a picture looks like (``crossmodal.imaging.signature``); it is empty for texts and for pictures
+    that were indexed before there were any.
     """
 
     id: str
@@ -69,6 +71,7 @@ class Item:
     metadata: Metadata = field(default_factory=dict)
     text: str | None = None
     long_text: LongText = "truncate"
+    signature: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -110,6 +110,12 @@ class Settings(BaseSettings):
     max_image_aspect: float = Field(default=100.0, ge=1.0, description="longer side over shorter side of a picture")
     max_text_chars: int = Field(default=10_000, ge=1, description="one text")
 
+    max_duplicate_items: int = Field(
+        default=100_000,
+        ge=2,
+        description="items that one search for duplicates compares; the answer says if there are more",
+    )
+
     fetch_urls: UrlFetching = UrlFetching.OFF
     fetch_hosts: Listed = Field(
         default=(), description="HOST, HOST:PORT or .DOMAIN, comma-separated; only public addresses are connected to"

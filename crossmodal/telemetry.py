@@ -14,7 +14,7 @@ from typing import TextIO, cast
 import structlog
 from prometheus_client import Counter, Gauge, Histogram
 
-STAGES = ("fetch", "decode", "queue", "embed", "store")
+STAGES = ("fetch", "decode", "queue", "embed", "store", "compare")
 """The stages of a request, in the order they happen; `Server-Timing` names them."""
 
 request_id: ContextVar[str] = ContextVar("request_id", default="-")

@@ -15,6 +15,7 @@ from crossmodal.media import MediaStore
 from crossmodal.search.classifying import Classifying
 from crossmodal.search.comparing import Comparing
 from crossmodal.search.describing import Describing
+from crossmodal.search.duplicates import Duplicates
 from crossmodal.search.finding import Finder
 from crossmodal.search.indexing import Indexing
 from crossmodal.search.intake import FetchLimits
@@ -55,6 +56,7 @@ class Container:
     moderating: Moderating
     describing: Describing
     library: Library
+    duplicates: Duplicates
     media: MediaStore
     opened: bool = False
 
@@ -199,5 +201,6 @@ def build_container(settings: Settings, encoder: Encoder) -> Container:
         moderating=Moderating(encoder, calibrations, seeing, policies),
         describing=Describing(encoder, calibrations, seeing, querying, load_vocabulary(settings.vocabulary)),
         library=Library(encoder, store, media, writer),
+        duplicates=Duplicates(calibrations, store, max_items=settings.max_duplicate_items),
         media=media,
     )

@@ -9,7 +9,18 @@ from starlette.staticfiles import StaticFiles
 import crossmodal
 from crossmodal.api.openapi import install_openapi
 from crossmodal.api.problems import install_problem_handlers
-from crossmodal.api.routes import classify, compare, compose, describe, index, items, moderate, openai, search
+from crossmodal.api.routes import (
+    classify,
+    compare,
+    compose,
+    describe,
+    duplicates,
+    index,
+    items,
+    moderate,
+    openai,
+    search,
+)
 from crossmodal.settings import ROOT
 
 
@@ -27,7 +38,7 @@ def create_app(page: Path = ROOT / "web") -> FastAPI:
     )
     app.state.container = None
     install_problem_handlers(app)
-    modules = (index, search, compose, compare, classify, moderate, describe, items, openai)
+    modules = (index, search, compose, compare, classify, moderate, describe, duplicates, items, openai)
     routers = [module.router for module in modules]
     for router in routers:
         app.include_router(router)

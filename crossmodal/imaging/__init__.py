@@ -7,6 +7,7 @@ from crossmodal.imaging.output import thumbnail, to_base64, to_data_url
 from crossmodal.imaging.pixels import to_pixels
 from crossmodal.imaging.prepare import Prepared, prepare
 from crossmodal.imaging.sheet import contact_sheet
+from crossmodal.imaging.signature import is_signature, make_signature
 from crossmodal.imaging.sources import is_web_url, load, picture_bytes
 
 __all__ = [
@@ -14,8 +15,10 @@ __all__ = [
     "Prepared",
     "contact_sheet",
     "decode",
+    "is_signature",
     "is_web_url",
     "load",
+    "make_signature",
     "media_type",
     "picture_bytes",
     "prepare",

@@ -13,16 +13,17 @@ import numpy as np
 
 from crossmodal.errors import ClientError, ImageTooLarge, ImageUndecodable, PayloadTooLarge, UnsupportedMediaType
 from crossmodal.imaging.prepare import Prepared
+from crossmodal.imaging.signature import SIGNATURE_BYTES
 from crossmodal.records import Preprocessing
 
 READY = b"\1"
 """What a decoding process says first."""
 
 ORDER = Struct("<II?")
-"""Bytes of the preprocessing in JSON, bytes of the encoded picture, whether a thumbnail is wanted."""
+"""Bytes of the preprocessing in JSON, bytes of the encoded picture, whether what is kept is wanted: a thumbnail and a signature."""
 
-ANSWER = Struct("<BIIII")
-"""Outcome, width, height, bytes of the first part, bytes of the second part."""
+ANSWER = Struct("<BIIIII")
+"""Outcome, width, height, bytes of the first, the second and the third part."""
 
 _PREPARED, _REFUSED, _BROKEN = range(3)
 _MAX_THUMBNAIL = 2**20
@@ -45,26 +46,26 @@ def unpack_preprocessing(wanted: bytes) -> Preprocessing:
     return Preprocessing(**json.loads(wanted))
 
 
-def pack_prepared(prepared: Prepared) -> tuple[bytes, bytes, bytes]:
-    """The answer's head and its parts: pixels and thumbnail."""
+def pack_prepared(prepared: Prepared) -> tuple[bytes, ...]:
+    """The answer's head and its parts: pixels, thumbnail and signature."""
     pixels = prepared.pixels.tobytes()
-    head = ANSWER.pack(_PREPARED, prepared.width, prepared.height, len(pixels), len(prepared.thumbnail))
-    return head, pixels, prepared.thumbnail
+    parts = (pixels, prepared.thumbnail, prepared.signature)
+    return ANSWER.pack(_PREPARED, prepared.width, prepared.height, *map(len, parts)), *parts
 
 
-def pack_refused(error: ClientError) -> tuple[bytes, bytes, bytes]:
+def pack_refused(error: ClientError) -> tuple[bytes, ...]:
     """The answer to a picture that is at fault: the error's name and its sentence."""
     return _pack_texts(_REFUSED, type(error).__name__, error.detail)
 
 
-def pack_broken(trace: str) -> tuple[bytes, bytes, bytes]:
+def pack_broken(trace: str) -> tuple[bytes, ...]:
     """The answer when the fault is the program's."""
     return _pack_texts(_BROKEN, "", trace[-_MAX_TEXT // 4 :])
 
 
-def _pack_texts(outcome: int, first: str, second: str) -> tuple[bytes, bytes, bytes]:
+def _pack_texts(outcome: int, first: str, second: str) -> tuple[bytes, ...]:
     name, text = first.encode(), second.encode()
-    return ANSWER.pack(outcome, 0, 0, len(name), len(text)), name, text
+    return ANSWER.pack(outcome, 0, 0, len(name), len(text), 0), name, text
 
 
 def unpack_answer(head: bytes, size: int, receive: Callable[[int], bytearray]) -> Prepared:
@@ -72,14 +73,14 @@ def unpack_answer(head: bytes, size: int, receive: Callable[[int], bytearray]) -
 
     ``size`` is the side of the pixels asked for. Raises the error of a picture at fault, BadAnswer.
     """
-    outcome, width, height, first, second = ANSWER.unpack(head)
+    outcome, width, height, first, second, third = ANSWER.unpack(head)
     if outcome == _PREPARED:
-        if first != size * size * 3 or second > _MAX_THUMBNAIL:
-            raise BadAnswer(f"{first} bytes of pixels and {second} of a thumbnail")
+        if first != size * size * 3 or second > _MAX_THUMBNAIL or third not in {0, SIGNATURE_BYTES}:
+            raise BadAnswer(f"{first} bytes of pixels, {second} of a thumbnail and {third} of a signature")
         pixels = np.frombuffer(receive(first), dtype=np.uint8).reshape(size, size, 3)
-        return Prepared(width, height, pixels, bytes(receive(second)))
-    if first + second > _MAX_TEXT:
-        raise BadAnswer(f"{first + second} bytes of text")
+        return Prepared(width, height, pixels, bytes(receive(second)), bytes(receive(third)))
+    if third or first + second > _MAX_TEXT:
+        raise BadAnswer(f"{first + second + third} bytes of text")
     name, text = (receive(count).decode(errors="replace") for count in (first, second))
     if outcome == _REFUSED and name in _ERRORS:
         raise _ERRORS[name](text)

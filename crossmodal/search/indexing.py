@@ -72,13 +72,13 @@ class _Candidate:
     tokens_used: int | None = None
     truncated: bool | None = None
     fault: CrossModalError | None = None
-    lost_file: bool = False
-    """The item is there, but the file of its picture is not: it is written once more."""
+    incomplete: bool = False
+    """The item is there, but the file of its picture or its signature is not: it is written once more."""
 
     @property
     def keeps_content(self) -> bool:
         same = self._same_content
-        return same is not None and not self.lost_file and self.long_text in {None, same.item.long_text}
+        return same is not None and not self.incomplete and self.long_text in {None, same.item.long_text}
 
     @property
     def _same_content(self) -> Point | None:
@@ -95,7 +95,8 @@ class _Candidate:
         if (existing := self._same_content) is not None:
             given = self.submission.metadata
             metadata = existing.item.metadata if given is None else given
-            item = replace(existing.item, metadata=metadata)
+            signature = existing.item.signature if self.picture is None else self.picture.signature
+            item = replace(existing.item, metadata=metadata, signature=signature)
             if self.embedding is None or self.long_text is None:
                 return Point(item, existing.embedding)
             return Point(replace(item, long_text=self.long_text), self.embedding)
@@ -110,6 +111,7 @@ class _Candidate:
             metadata=self._given_metadata(),
             text=self.submission.content.decode() if modality is Modality.TEXT else None,
             long_text=self.long_text or "truncate",
+            signature=b"" if self.picture is None else self.picture.signature,
         )
         return Point(item, self.embedding)
 
@@ -203,7 +205,10 @@ class Indexing:
             for entry, point in zip(entries, existing, strict=True):
                 entry.existing = point
                 if partition.modality is Modality.IMAGE and entry.keeps_content:
-                    entry.lost_file = not await self._writer.has_picture(partition.tenant, entry.content_hash)
+                    known = bool(point and point.item.signature)
+                    entry.incomplete = not (
+                        known and await self._writer.has_picture(partition.tenant, entry.content_hash)
+                    )
 
     async def _embed_images(self, fresh: Sequence[_Candidate], lane: Lane) -> None:
         preprocessing = (await self._encoder.info()).preprocessing

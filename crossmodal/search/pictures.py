@@ -30,7 +30,7 @@ _MEGAPIXELS_PER_SECOND = 50.0
 class Picture:
     """A checked picture: its bytes as they came, their hash, and uint8 [size, size, 3] for the model.
 
-    ``thumbnail`` is empty unless it was asked for; ``megapixels`` is the width times the height of the encoded picture
+    ``thumbnail`` and ``signature`` are empty unless they were asked for; ``megapixels`` is the width times the height of the encoded picture
     in millions.
     """
 
@@ -39,6 +39,7 @@ class Picture:
     pixels: NDArray[np.uint8]
     thumbnail: bytes = b""
     megapixels: float = 0.0
+    signature: bytes = b""
 
 
 class _Turns:
@@ -124,7 +125,7 @@ class PictureReader:
         thumbnail: bool = False,
         lane: Lane = Lane.INTERACTIVE,
     ) -> Picture:
-        """Decode and resize for the model, and make a thumbnail if asked to.
+        """Decode and resize for the model; with ``thumbnail`` make what is kept, too: that and the signature.
 
         Raises ``Overloaded`` when too many wait already, and what ``Decoder.prepare`` raises. A picture nobody waits for
         any more is not begun.
@@ -180,4 +181,5 @@ class PictureReader:
             prepared.pixels,
             prepared.thumbnail,
             prepared.width * prepared.height / _MEGA,
+            prepared.signature,
         )

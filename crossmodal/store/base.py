@@ -1,10 +1,10 @@
 """The port: everything the service asks of a vector store. A new store is one new file that satisfies it."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
-from crossmodal.records import Embedding, Item, Partition, Point, ScoredItem, Statistics
+from crossmodal.records import Embedding, Embeddings, Item, Partition, Point, ScoredItem, Statistics
 from crossmodal.store.filters import Filter
 
 
@@ -18,10 +18,14 @@ class CollectionSpec:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some items in the store's own, stable order; ``next_cursor`` is opaque and None at the end."""
+    """Some items in the store's own, stable order; ``next_cursor`` is opaque and None at the end.
+
+    ``embeddings`` are those of the items, in their order, where they were asked for.
+    """
 
     items: list[Item]
     next_cursor: str | None
+    embeddings: Embeddings | None = field(default=None, compare=False)
 
 
 class VectorStore(Protocol):
@@ -77,7 +81,13 @@ class VectorStore(Protocol):
         """
 
     async def scroll(
-        self, partition: Partition, *, limit: int, cursor: str | None = None, where: Filter | None = None
+        self,
+        partition: Partition,
+        *,
+        limit: int,
+        cursor: str | None = None,
+        where: Filter | None = None,
+        with_embeddings: bool = False,
     ) -> Page:
         """Walk through a partition. Raises ``ValidationFailed`` for a cursor that was not given out for it."""
 

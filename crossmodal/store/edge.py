@@ -118,14 +118,21 @@ class EdgeStore:
         return await stable_page(best, limit=limit, offset=offset)
 
     async def scroll(
-        self, partition: Partition, *, limit: int, cursor: str | None = None, where: Filter | None = None
+        self,
+        partition: Partition,
+        *,
+        limit: int,
+        cursor: str | None = None,
+        where: Filter | None = None,
+        with_embeddings: bool = False,
     ) -> Page:
         """See ``VectorStore.scroll``; items inserted meanwhile are met if their turn is still to come."""
         check_window(limit, 0)
         collection, _ = self._collection(partition)
         start = None if cursor is None else decode_cursor(partition, cursor)
-        items, following = await self._call(partial(collection.scroll, partition, limit, start, where))
-        return Page(items, following and encode_cursor(partition, following))
+        read = partial(collection.scroll, partition, limit, start, where, with_embeddings=with_embeddings)
+        items, following, embeddings = await self._call(read)
+        return Page(items, following and encode_cursor(partition, following), embeddings)
 
     async def count(self, partition: Partition, *, where: Filter | None = None, content_hash: str | None = None) -> int:
         """See ``VectorStore.count``."""

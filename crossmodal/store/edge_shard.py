@@ -14,7 +14,7 @@ from crossmodal.store import payload
 from crossmodal.store.conditions import restrict
 from crossmodal.store.edge_folder import sync_files
 from crossmodal.store.filters import Filter, Range
-from crossmodal.store.vectors import cosine
+from crossmodal.store.vectors import cosine, stacked
 
 FLUSH_EVERY = 10_000
 """Points written before the engine moves its log into its files: what a start after a crash has to replay at most."""
@@ -154,14 +154,20 @@ class EdgeCollection:
         ]
 
     def scroll(
-        self, partition: Partition, limit: int, start: str | None, where: Filter | None
-    ) -> tuple[list[Item], str | None]:
-        """``limit`` items by rising point id from ``start`` on, and the point id after them."""
+        self, partition: Partition, limit: int, start: str | None, where: Filter | None, *, with_embeddings: bool
+    ) -> tuple[list[Item], str | None, Embeddings | None]:
+        """``limit`` items by rising point id from ``start`` on, the point id after them, and their embeddings."""
         request = engine.ScrollRequest(
-            offset=start, limit=limit, filter=restrict(_DIALECT, partition.tenant, where), with_payload=_WITHOUT_TERMS
+            offset=start,
+            limit=limit,
+            filter=restrict(_DIALECT, partition.tenant, where),
+            with_payload=_WITHOUT_TERMS,
+            with_vector=with_embeddings,
         )
         records, following = self._shard.scroll(request)
-        return [_item(record, partition) for record in records], None if following is None else str(following)
+        embeddings = stacked([_embedding(record) for record in records]) if with_embeddings else None
+        items = [_item(record, partition) for record in records]
+        return items, None if following is None else str(following), embeddings
 
     def count(self, partition: Partition, where: Filter | None, content_hash: str | None) -> int:
         """Exact number of items."""

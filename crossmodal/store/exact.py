@@ -24,7 +24,7 @@ from crossmodal.store.filters import Filter, matches
 from crossmodal.store.fingerprint import require_same
 from crossmodal.store.payload import point_id
 from crossmodal.store.ranking import check_window, rank
-from crossmodal.store.vectors import cosine, unit, unit_rows
+from crossmodal.store.vectors import cosine, stacked, unit, unit_rows
 
 
 @dataclass(slots=True)
@@ -114,17 +114,23 @@ class ExactStore:
         return sorted(hits, key=rank)[offset : offset + limit]
 
     async def scroll(
-        self, partition: Partition, *, limit: int, cursor: str | None = None, where: Filter | None = None
+        self,
+        partition: Partition,
+        *,
+        limit: int,
+        cursor: str | None = None,
+        where: Filter | None = None,
+        with_embeddings: bool = False,
     ) -> Page:
         """See ``VectorStore.scroll``; the order is that of the ids' UUIDs, as in the Qdrant engines."""
         check_window(limit, 0)
         start = "" if cursor is None else decode_cursor(partition, cursor)
-        ids = {
-            point_id(partition.tenant, item_id): point.item for item_id, point in self._open(partition).points.items()
-        }
-        left = [key for key, item in sorted(ids.items()) if key >= start and _holds(where, item)]
+        held = {point_id(partition.tenant, item_id): point for item_id, point in self._open(partition).points.items()}
+        left = [key for key in sorted(held) if key >= start and _holds(where, held[key].item)]
         next_cursor = encode_cursor(partition, left[limit]) if len(left) > limit else None
-        return Page([ids[key] for key in left[:limit]], next_cursor)
+        found = [held[key] for key in left[:limit]]
+        embeddings = stacked([point.embedding for point in found]) if with_embeddings else None
+        return Page([point.item for point in found], next_cursor, embeddings)
 
     async def count(self, partition: Partition, *, where: Filter | None = None, content_hash: str | None = None) -> int:
         """See ``VectorStore.count``."""

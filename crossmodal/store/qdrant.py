@@ -25,7 +25,7 @@ from crossmodal.store.filters import Filter, Range
 from crossmodal.store.fingerprint import require_layout, require_same
 from crossmodal.store.qdrant_faults import call, is_silence, mapped
 from crossmodal.store.ranking import check_window, stable_page
-from crossmodal.store.vectors import cosine, unit, unit_rows
+from crossmodal.store.vectors import cosine, stacked, unit, unit_rows
 
 T = TypeVar("T")
 
@@ -191,7 +191,13 @@ class QdrantStore:
         return await stable_page(best, limit=limit, offset=offset)
 
     async def scroll(
-        self, partition: Partition, *, limit: int, cursor: str | None = None, where: Filter | None = None
+        self,
+        partition: Partition,
+        *,
+        limit: int,
+        cursor: str | None = None,
+        where: Filter | None = None,
+        with_embeddings: bool = False,
     ) -> Page:
         """See ``VectorStore.scroll``; items inserted meanwhile are met if their turn is still to come."""
         check_window(limit, 0)
@@ -204,10 +210,12 @@ class QdrantStore:
                 limit=limit,
                 offset=start,
                 with_payload=_WITHOUT_TERMS,
+                with_vectors=with_embeddings,
             )
         )
         items = [payload.from_payload(record.payload or {}, partition) for record in records]
-        return Page(items, None if following is None else encode_cursor(partition, str(following)))
+        embeddings = stacked([_embedding(record.vector) for record in records]) if with_embeddings else None
+        return Page(items, None if following is None else encode_cursor(partition, str(following)), embeddings)
 
     async def count(self, partition: Partition, *, where: Filter | None = None, content_hash: str | None = None) -> int:
         """See ``VectorStore.count``."""

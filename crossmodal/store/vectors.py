@@ -40,6 +40,11 @@ def unit(embedding: ArrayLike, dim: int) -> Embedding:
     return (vector / np.float32(length)).astype(np.float32)
 
 
+def stacked(rows: Sequence[Embedding]) -> Embeddings:
+    """Rows of one length as float32 [n, dim]; [0, 0] of none."""
+    return np.stack(rows) if rows else np.empty((0, 0), np.float32)
+
+
 def cosine(score: float) -> float:
     """A score an engine returned, clipped to -1 to 1: rounding puts equal vectors a little above 1."""
     return min(1.0, max(-1.0, float(score)))

@@ -115,6 +115,7 @@ class FakeServer:
             limit=asked.limit or 10,
             offset=asked.offset,
             with_payload=asked.with_payload or True,
+            with_vectors=asked.with_vector or False,
         )
         return {"points": records, "next_page_offset": following}
 

@@ -76,6 +76,7 @@ async def leaks(store: VectorStore, held: Held, queries: Embeddings) -> set[str]
                 wrong |= await _search_leaks(store, alone, partition, query, everything, where)
             if await _pages(store, partition, where) != await _pages(alone, partition, where):
                 wrong.add("scroll")
+            wrong |= await _scan_leaks(store, alone, partition, where)
             if await store.count(partition, where=where) != await alone.count(partition, where=where):
                 wrong.add("count")
         wrong |= await _fetch_leaks(store, alone, partition, held)
@@ -113,3 +114,12 @@ async def _fetch_leaks(store: VectorStore, alone: VectorStore, partition: Partit
 
 async def _pages(store: VectorStore, partition: Partition, where: Filter | None) -> list[str]:
     return await all_ids(store, where, page=9, partition=partition)
+
+
+async def _scan_leaks(store: VectorStore, alone: VectorStore, partition: Partition, where: Filter | None) -> set[str]:
+    pages = [await each.scroll(partition, limit=99, where=where, with_embeddings=True) for each in (store, alone)]
+    got, expected = pages
+    if got.items != expected.items or got.embeddings is None or expected.embeddings is None:
+        return {"scroll"}
+    np.testing.assert_allclose(got.embeddings, expected.embeddings, atol=1e-5)
+    return set()

@@ -379,3 +379,43 @@ async def test_statistics_are_kept_with_the_collections_and_replaced_as_a_whole(
     await store.open(SPEC)  # again, which checks what there is
     assert store.statistics == {"text-text": STATISTICS["image-image"]}
     assert await store.count(IMAGES) == 1
+
+
+async def test_signatures_round_trip_and_an_item_may_be_without(store: VectorStore) -> None:
+    plain = point("plain", axis(0))
+    signed = point("signed", axis(1))
+    signed = replace(signed, item=replace(signed.item, signature=bytes(range(256))))
+    await store.upsert(IMAGES, [plain, signed])
+    [first, second] = await store.fetch(IMAGES, ["plain", "signed"])
+    assert first is not None
+    assert second is not None
+    assert (first.item, second.item) == (plain.item, signed.item)
+    assert {item.id: item.signature for item in (await store.scroll(IMAGES, limit=5)).items} == {
+        "plain": b"",
+        "signed": bytes(range(256)),
+    }
+    assert [hit.item for hit in await store.search(IMAGES, axis(1), limit=1)] == [signed.item]
+
+
+@pytest.mark.parametrize("page", [1, 7, 100])
+async def test_scroll_gives_embeddings_in_the_order_of_the_items(store: VectorStore, page: int) -> None:
+    held = points(20)
+    await store.upsert(IMAGES, held)
+    given = {entry.item.id: entry.embedding for entry in held}
+    cursor, met = None, 0
+    while True:
+        part = await store.scroll(IMAGES, limit=page, cursor=cursor, with_embeddings=True)
+        assert part.embeddings is not None
+        assert part.embeddings.dtype == np.float32
+        np.testing.assert_allclose(part.embeddings, np.stack([given[item.id] for item in part.items]), atol=1e-6)
+        met += len(part.items)
+        if (cursor := part.next_cursor) is None:
+            break
+    assert met == 20
+    narrow = await store.scroll(IMAGES, limit=50, where=Equals("colour", "red"), with_embeddings=True)
+    assert narrow.embeddings is not None
+    assert narrow.embeddings.shape == (len(narrow.items), DIM) == (7, DIM)
+    assert (await store.scroll(IMAGES, limit=5)).embeddings is None
+    empty = await store.scroll(TEXTS, limit=5, with_embeddings=True)
+    assert empty.embeddings is not None
+    assert len(empty.embeddings) == 0

@@ -60,6 +60,7 @@ def all_cases() -> tuple[Case, ...]:
     """Every case; names are unique."""
     from tests.corpus import (
         composed,
+        duplicates,
         encodings,
         filters,
         headers,
@@ -85,6 +86,7 @@ def all_cases() -> tuple[Case, ...]:
         metadata,
         filters,
         ranges,
+        duplicates,
         headers,
         routes,
         composed,

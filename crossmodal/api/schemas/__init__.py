@@ -8,9 +8,21 @@ from collections.abc import Iterator
 
 from pydantic import BaseModel
 
-from crossmodal.api.schemas import base, classify, compare, compose, describe, index, items, moderate, openai, search
+from crossmodal.api.schemas import (
+    base,
+    classify,
+    compare,
+    compose,
+    describe,
+    duplicates,
+    index,
+    items,
+    moderate,
+    openai,
+    search,
+)
 
-_MODULES = (base, classify, compare, compose, describe, index, items, moderate, openai, search)
+_MODULES = (base, classify, compare, compose, describe, duplicates, index, items, moderate, openai, search)
 
 
 def bodies() -> Iterator[type[BaseModel]]:

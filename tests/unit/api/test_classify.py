@@ -55,7 +55,7 @@ async def test_templates_are_averaged(client: httpx.AsyncClient) -> None:
     assert answer.labels[0].score == pytest.approx(mean @ image / np.linalg.norm(mean), abs=1e-6)
 
 
-async def test_upload_json_and_indexed_picture_say_the_same(client: httpx.AsyncClient, model: ColourModel) -> None:
+async def test_upload_json_and_indexed_picture_say_the_same(client: httpx.AsyncClient) -> None:
     await index_colours(client)
     by_json = await client.post("/classify", json={"image": data_url(RED), "labels": LABELS, "none_of_these": True})
     fields = {"labels": json.dumps(LABELS), "none_of_these": "true"}

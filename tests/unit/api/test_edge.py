@@ -175,6 +175,7 @@ async def test_the_document_describes_every_route(client: httpx.AsyncClient) -> 
         "/classify",
         "/moderate",
         "/describe",
+        "/duplicates",
         "/v1/embeddings",
         "/v1/models",
         "/v1/models/{model_id}",

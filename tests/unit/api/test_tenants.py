@@ -126,6 +126,7 @@ ELSEWHERE = {
     "GET /stats",  # test_stats_count_the_tenants_items
     "POST /index/images",  # test_indexing_tells_nothing_of_others
     "POST /index/texts",
+    "POST /duplicates",  # test_duplicates_are_within_the_tenant
 }
 WITHOUT_ITEMS = {
     "POST /similarity",
@@ -167,6 +168,18 @@ async def test_searches_find_the_tenants_own(acme: httpx.AsyncClient, globex: ht
     assert set(ids(await SEARCHES[name](globex))) == {"only"}
     images, texts = {"red", "green", "blue"}, {"t-red", "t-green", "t-blue"}
     assert set(ids(await SEARCHES[name](acme))) in (images, texts, images | texts)
+
+
+async def test_duplicates_are_within_the_tenant(acme: httpx.AsyncClient, globex: httpx.AsyncClient) -> None:
+    await index_colours(acme)
+    await index_colours(globex)
+    again = {"image": data_url(RED), "id": "red again", "metadata": {"colour": "red"}}
+    await globex.post("/index/images", json={"items": [again]})
+    every = {"method": "exact", "filter": {"or": [{"colour": "red"}, {"not": {"colour": "red"}}]}}
+    for client, groups in ((acme, []), (globex, [["red", "red again"]])):
+        answer = (await client.post("/duplicates", json=every)).json()
+        assert [group["ids"] for group in answer["groups"]] == groups
+    assert (await acme.post("/duplicates", json=every)).json()["examined"] == 3
 
 
 async def test_listing_is_within_the_tenant(acme: httpx.AsyncClient, globex: httpx.AsyncClient) -> None:

@@ -7,9 +7,11 @@ import pytest
 
 from crossmodal.errors import ClientError, ImageTooLarge, ImageUndecodable, PayloadTooLarge, UnsupportedMediaType
 from crossmodal.imaging import Prepared, wire
+from crossmodal.imaging.signature import SIGNATURE_BYTES
 from crossmodal.records import Preprocessing
 
 SIZE = 4
+SIGNATURE = bytes(range(256)) + bytes(SIGNATURE_BYTES - 256)
 
 
 def feed(*parts: bytes) -> tuple[bytes, Callable[[int], bytearray]]:
@@ -39,10 +41,16 @@ def test_an_order_holds_the_whole_preprocessing() -> None:
 
 def test_an_answer_arrives() -> None:
     pixels = np.arange(SIZE * SIZE * 3, dtype=np.uint8).reshape(SIZE, SIZE, 3)
-    made = wire.unpack_answer(*_order(wire.pack_prepared(Prepared(50, 30, pixels, b"webp"))))
+    made = wire.unpack_answer(*_order(wire.pack_prepared(Prepared(50, 30, pixels, b"webp", SIGNATURE))))
     assert np.array_equal(made.pixels, pixels)
     assert made.pixels.flags.writeable
-    assert (made.width, made.height, made.thumbnail) == (50, 30, b"webp")
+    assert (made.width, made.height, made.thumbnail, made.signature) == (50, 30, b"webp", SIGNATURE)
+
+
+def test_an_answer_without_what_is_kept_arrives() -> None:
+    pixels = np.zeros((SIZE, SIZE, 3), np.uint8)
+    made = wire.unpack_answer(*_order(wire.pack_prepared(Prepared(50, 30, pixels, b""))))
+    assert (made.thumbnail, made.signature) == (b"", b"")
 
 
 @pytest.mark.parametrize("kind", [PayloadTooLarge, UnsupportedMediaType, ImageUndecodable, ImageTooLarge])
@@ -60,14 +68,17 @@ def test_a_fault_of_the_program_arrives() -> None:
 @pytest.mark.parametrize(
     ("head", "rest"),
     [
-        (wire.ANSWER.pack(0, 1, 1, 4_000_000_000, 0), b""),  # more pixels than were asked for
-        (wire.ANSWER.pack(0, 1, 1, SIZE * SIZE * 3, 4_000_000_000), b""),  # a thumbnail without end
-        (wire.ANSWER.pack(0, 1, 1, SIZE * SIZE * 3 - 1, 0), b""),
-        (wire.ANSWER.pack(1, 0, 0, 4_000_000_000, 4_000_000_000), b""),
-        (wire.ANSWER.pack(1, 0, 0, 9, 1), b"Forbidden!"),  # an error that is not its to raise
-        (wire.ANSWER.pack(1, 0, 0, 0, 0), b""),
-        (wire.ANSWER.pack(9, 0, 0, 2, 2), b"abcd"),
-        (wire.ANSWER.pack(2, 0, 0, 0, 2), b"\xff\xfe"),
+        (wire.ANSWER.pack(0, 1, 1, 4_000_000_000, 0, 0), b""),  # more pixels than were asked for
+        (wire.ANSWER.pack(0, 1, 1, SIZE * SIZE * 3, 4_000_000_000, 0), b""),  # a thumbnail without end
+        (wire.ANSWER.pack(0, 1, 1, SIZE * SIZE * 3 - 1, 0, 0), b""),
+        (wire.ANSWER.pack(0, 1, 1, SIZE * SIZE * 3, 0, 4_000_000_000), b""),  # a signature without end
+        (wire.ANSWER.pack(0, 1, 1, SIZE * SIZE * 3, 0, len(SIGNATURE) - 1), b""),
+        (wire.ANSWER.pack(1, 0, 0, 9, 1, 1), b"Forbidden!x"),
+        (wire.ANSWER.pack(1, 0, 0, 4_000_000_000, 4_000_000_000, 0), b""),
+        (wire.ANSWER.pack(1, 0, 0, 9, 1, 0), b"Forbidden!"),  # an error that is not its to raise
+        (wire.ANSWER.pack(1, 0, 0, 0, 0, 0), b""),
+        (wire.ANSWER.pack(9, 0, 0, 2, 2, 0), b"abcd"),
+        (wire.ANSWER.pack(2, 0, 0, 0, 2, 0), b"\xff\xfe"),
     ],
 )
 def test_an_answer_out_of_form_is_refused(head: bytes, rest: bytes) -> None:
@@ -75,6 +86,6 @@ def test_an_answer_out_of_form_is_refused(head: bytes, rest: bytes) -> None:
         wire.unpack_answer(*_order((head, rest, b"")))
 
 
-def _order(parts: tuple[bytes, bytes, bytes]) -> tuple[bytes, int, Callable[[int], bytearray]]:
+def _order(parts: tuple[bytes, ...]) -> tuple[bytes, int, Callable[[int], bytearray]]:
     head, receive = feed(*parts)
     return head, SIZE, receive

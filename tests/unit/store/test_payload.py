@@ -50,6 +50,15 @@ def test_how_a_text_was_embedded_is_kept_where_it_is_not_the_usual_way() -> None
     assert payload.from_payload(written, TEXTS) == split
 
 
+def test_a_signature_is_kept_where_there_is_one() -> None:
+    signed = Item("one", Modality.IMAGE, "ab" * 32, NOW, {}, signature=b"\x00\xff\x01")
+    written = payload.to_payload("acme", signed)
+    assert written["signature"] == "AP8B"
+    assert payload.from_payload(written, IMAGES) == signed
+    del written["signature"]  # as items were written before there were signatures
+    assert payload.from_payload(written, IMAGES).signature == b""
+
+
 def test_point_ids_do_not_change_between_versions() -> None:
     assert payload.point_id("acme", "one") == "bf47dd3e-afd2-5218-8304-8b496b6c8da9"
 
