@@ -2,8 +2,7 @@
 
 Usage: python -m tools.api_examples [docs/api.md] [--write]
 
-An example is a fenced block of kind `console`: a command after `$ `, which may go on over lines that end in a backslash,
-and under it what it prints. JSON is shown indented, numbers rounded to four digits; long lists of numbers and long
+An example is a fenced block of kind `bash`, and right under it one of kind `json` or `text` with what it prints. JSON is shown indented, numbers rounded to four digits; long lists of numbers and long
 strings are cut, and say so. The service runs on the sample gallery with the example policies, on a port of its own; the
 document's `localhost:3000` stands for it. Examples run in their order, so one can show what another has added.
 """
@@ -27,7 +26,7 @@ TOLERANCE = 0.02
 """Numbers differ by so much at most between processors: the bundled model runs in bf16 where there is bf16."""
 
 _EXAMPLE = re.compile(
-    r"^```console\n\$ (?P<command>(?:[^\n]*\\\n)*[^\n]*)\n(?P<answer>.*?)^```$", re.MULTILINE | re.DOTALL
+    r"^```bash\n(?P<command>.*?)\n```\n\n```(?P<kind>json|text)\n(?P<answer>.*?)^```$", re.MULTILINE | re.DOTALL
 )
 _PLACE = "localhost:3000"
 _VOLATILE = {"created_at", "request_id", "device", "precision", "version", "created"}
@@ -59,7 +58,13 @@ def examples(document: str) -> Iterator[Example]:
 def written(document: str, answers: list[str]) -> str:
     """The document with other answers under its commands."""
     left = iter(answers)
-    return _EXAMPLE.sub(lambda found: f"```console\n$ {found['command']}\n{next(left)}```", document)
+
+    def example(found: re.Match[str]) -> str:
+        answer = next(left)
+        kind = "json" if answer.startswith(("{", "[")) else "text"
+        return f"```bash\n{found['command']}\n```\n\n```{kind}\n{answer}```"
+
+    return _EXAMPLE.sub(example, document)
 
 
 def shown(output: str) -> str:

@@ -10,8 +10,10 @@ ranges of their cosines. Parts of positive weight w are added as independent pie
 which is linear in the item's embedding, so one search for one direction orders a collection by Z.
 
 A part of negative weight -w is a penalty: it takes w * max(0, z - 0.5) off, in the same measure. An item that has
-nothing to do with what is unwanted loses nothing, where subtracting vectors would prefer items that are its opposite;
-docs/adr/0014 has the measurements.
+nothing to do with what is unwanted loses nothing, where subtracting vectors would prefer items that are its opposite.
+What an unwanted part has in common with the wanted ones of its own modality is not what is unwanted of it, so that is
+taken out of it first: of a liked and a disliked picture of the same colours, the colours do not count. Across
+modalities it stays: "a red background" describes just what a red picture shows. docs/adr/0014 has the measurements.
 
 Relevance is the logistic curve of the pairs' calibration through Z, with midpoint and slope averaged over the parts by
 weight. For one part it is exactly that pair's curve, and Z orders as the cosine does.
@@ -31,6 +33,8 @@ PENALTY_FROM = 0.5
 """The standard score from which an item counts as like something unwanted."""
 
 _LEAST_LENGTH = 1e-6
+_LEAST_REST = 0.05
+"""An unwanted part nearer to the wanted ones than this is the same thing: what is left of it would be noise."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,6 +46,20 @@ class Part:
     weight: float = 1.0
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Term:
+    """A part as it counts: ``embedding`` is the part's own, or of an unwanted one what it has not in common with the wanted."""
+
+    part: Part
+    pair: PairStatistics
+    embedding: Embedding
+
+    def counted(self, item: Embedding) -> float:
+        """The standard score of an item, of an unwanted part what of it is penalised."""
+        standard = _standard(self.pair, _cosine(self.embedding, item))
+        return standard if self.part.weight > 0 else max(0.0, standard - PENALTY_FROM)
+
+
 class Aim:
     """A query of several parts as it looks for items of one modality.
 
@@ -50,21 +68,30 @@ class Aim:
 
     def __init__(self, parts: Sequence[Part], target: Modality, calibration: Calibration) -> None:
         """Raises ``ValidationFailed`` if nothing is wanted, or if what is wanted cancels out."""
-        self._parts = [(place, part, calibration.of(part.modality, target)) for place, part in enumerate(parts)]
-        self._wanted = [each for each in self._parts if each[1].weight > 0]
-        self._unwanted = [each for each in self._parts if each[1].weight < 0]
-        if not self._wanted:
+        wanted = [part for part in parts if part.weight > 0]
+        if not wanted:
             raise ValidationFailed("no part has a weight above 0, so there is nothing to look for", loc=("parts",))
-        total = sum(part.weight for _, part, _ in self._wanted)
-        self._scale = 1.0 / math.sqrt(sum(part.weight**2 for _, part, _ in self._wanted))
-        self._slope = sum(part.weight * pair.slope * pair.std for _, part, pair in self._wanted) / total
-        self._midpoint = sum(part.weight * _standard(pair, pair.midpoint) for _, part, pair in self._wanted) / total
-        weighted = np.sum([part.weight / pair.std * part.embedding for _, part, pair in self._wanted], axis=0)
-        self._length = float(np.linalg.norm(weighted))
+        common = {modality: _common([part for part in wanted if part.modality is modality]) for modality in Modality}
+        self._terms = [
+            _Term(
+                part,
+                calibration.of(part.modality, target),
+                part.embedding if part.weight > 0 else _without(part.embedding, common[part.modality]),
+            )
+            for part in parts
+        ]
+        self._wanted = [term for term in self._terms if term.part.weight > 0]
+        self._unwanted = [term for term in self._terms if term.part.weight < 0]
+        total = sum(part.weight for part in wanted)
+        self._scale = 1.0 / math.sqrt(sum(part.weight**2 for part in wanted))
+        self._slope = sum(t.part.weight * t.pair.slope * t.pair.std for t in self._wanted) / total
+        self._midpoint = sum(t.part.weight * _standard(t.pair, t.pair.midpoint) for t in self._wanted) / total
+        self._background = sum(t.part.weight * t.pair.mean / t.pair.std for t in self._wanted)
+        together = _weighted(self._wanted)
+        self._length = float(np.linalg.norm(together))
         if self._length < _LEAST_LENGTH:
             raise ValidationFailed("the parts cancel out, so there is nothing to look for", loc=("parts",))
-        self.direction: Embedding = (weighted / self._length).astype(np.float32)
-        self._background = sum(part.weight * pair.mean / pair.std for _, part, pair in self._wanted)
+        self.direction: Embedding = (together / self._length).astype(np.float32)
 
     @property
     def has_unwanted(self) -> bool:
@@ -73,8 +100,7 @@ class Aim:
 
     def avoiding(self) -> Embedding:
         """A unit vector nearer to items without what is unwanted, to find candidates that ``direction`` finds late."""
-        away = np.sum([part.weight / pair.std * part.embedding for _, part, pair in self._unwanted], axis=0)
-        turned = self.direction * self._length + away / 2
+        turned = self.direction * self._length + _weighted(self._unwanted) / 2
         length = float(np.linalg.norm(turned))
         return self.direction if length < _LEAST_LENGTH else (turned / length).astype(np.float32)
 
@@ -87,8 +113,7 @@ class Aim:
 
     def penalty(self, embedding: Embedding) -> float:
         """What an item loses of its logit for being like what is unwanted, at least 0."""
-        shares = (self._share(part, pair, _cosine(part.embedding, embedding)) for _, part, pair in self._unwanted)
-        return -self._slope * sum(shares)
+        return -self._slope * sum(self._share(term, embedding) for term in self._unwanted)
 
     def rescored(self, scored: ScoredItem) -> ScoredItem:
         """An item found by another direction, with its embedding, scored by ``direction``."""
@@ -99,15 +124,37 @@ class Aim:
 
     def contributions(self, embedding: Embedding) -> tuple[Contribution, ...]:
         """What each part has to do with an item."""
-        cosines = [(place, part, pair, _cosine(part.embedding, embedding)) for place, part, pair in self._parts]
         return tuple(
-            Contribution(place, cosine, self._share(part, pair, cosine)) for place, part, pair, cosine in cosines
+            Contribution(place, _cosine(term.part.embedding, embedding), self._share(term, embedding))
+            for place, term in enumerate(self._terms)
         )
 
-    def _share(self, part: Part, pair: PairStatistics, cosine: float) -> float:
-        standard = _standard(pair, cosine)
-        counted = standard if part.weight > 0 else max(0.0, standard - PENALTY_FROM)
-        return part.weight * counted * self._scale
+    def _share(self, term: _Term, item: Embedding) -> float:
+        return term.part.weight * term.counted(item) * self._scale
+
+
+def _weighted(terms: Sequence[_Term]) -> Embedding:
+    """The terms' embeddings together, each in standard deviations."""
+    together: Embedding = np.sum([term.part.weight / term.pair.std * term.embedding for term in terms], axis=0)
+    return together
+
+
+def _common(parts: Sequence[Part]) -> Embedding | None:
+    """The unit vector of the weighted mean of ``parts``; None without any, or where they cancel out."""
+    if not parts:
+        return None
+    mean = np.sum([part.weight * part.embedding for part in parts], axis=0)
+    length = float(np.linalg.norm(mean))
+    return None if length < _LEAST_LENGTH else (mean / length).astype(np.float32)
+
+
+def _without(embedding: Embedding, common: Embedding | None) -> Embedding:
+    """The unit vector of ``embedding`` without what it has of ``common``; unchanged where nothing else would be left."""
+    if common is None:
+        return embedding
+    rest = embedding - max(0.0, float(embedding @ common)) * common
+    length = float(np.linalg.norm(rest))
+    return embedding if length < _LEAST_REST else (rest / length).astype(np.float32)
 
 
 def _cosine(first: Embedding, second: Embedding) -> float:

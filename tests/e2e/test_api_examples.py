@@ -55,6 +55,7 @@ def test_times_and_roundings_do_not_count() -> None:
 
 
 def test_answers_are_written_under_their_commands() -> None:
-    document = "x\n```console\n$ one \\\n  two\nold\n```\ny\n"
+    document = "x\n```bash\none \\\n  two\n```\n\n```text\nold\n```\ny\n```bash\nnot an example\n```\n"
     assert [example.command for example in examples(document)] == ["one \\\n  two"]
     assert written(document, ["new\n"]) == document.replace("old", "new")
+    assert "```json\n{}\n```" in written(document, ["{}\n"])

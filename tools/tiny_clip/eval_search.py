@@ -7,6 +7,8 @@ baselines do with the same embeddings what is commonly done: one part alone, vec
   every background and every number of each scene, so there are 43 near misses for each.
 - unwanted: "three dogs", or a picture of them on red, without "a red background": of the ten best, how many show what is
   wanted on another background, and how many show what is unwanted.
+- liked: a picture of something is liked, one of as many of something else on the same background disliked; of the ten best,
+  how many show what was liked.
 - any modality: a caption, and a picture, among pictures and captions of its scene and of scenes that differ in one fact;
   what is true of it counts, of whatever modality (nDCG of the ten best).
 - no match: captions of scenes that the collection has, against captions of scenes it has not and sentences about other
@@ -26,7 +28,7 @@ from crossmodal.records import Modality, Partition
 from crossmodal.search.calibrating import auroc
 from crossmodal.search.finding import ANY, Window
 from crossmodal.search.indexing import Submission
-from crossmodal.search.querying import Asked, AskedPicture, AskedText
+from crossmodal.search.querying import Asked, AskedItem, AskedPicture, AskedText
 from crossmodal.search.relevance import WEAK_BELOW
 from crossmodal.wiring import Container
 from tools.tiny_clip.captions import Caption, agreement, describe, scene_facts
@@ -80,7 +82,8 @@ async def measure_fusion(container: Container, seed: int) -> Numbers:
     await index_scenes(container, tenant, scenes, rng)
     vectors = await _stored(container, tenant, Modality.IMAGE, len(scenes))
     changed = await _changed_background(container, tenant, scenes, vectors, rng)
-    return changed | await _without_background(container, tenant, scenes, vectors, rng)
+    without = await _without_background(container, tenant, scenes, vectors, rng)
+    return changed | without | await _recommended(container, tenant, scenes, rng)
 
 
 async def _changed_background(
@@ -130,6 +133,24 @@ async def _without_background(
             good, bad = _shown(found, asked, scenes, unwanted)
             values |= {f"{rule}, P@10": good, f"{rule}, unwanted@10": bad}
     return values
+
+
+async def _recommended(container: Container, tenant: str, scenes: Sequence[Scene], rng: random.Random) -> Numbers:
+    alike: list[float] = []
+    alone: list[float] = []
+    for _ in range(100):
+        liked = rng.choice(scenes)
+        others = [each for each in scenes if each.item != liked.item and _frame(each) == _frame(liked)]
+        asked = AskedItem(Modality.IMAGE, f"{scenes.index(liked)}")
+        disliked = AskedItem(Modality.IMAGE, f"{scenes.index(rng.choice(others))}", -1.0)
+        for found, parts in ((alike, [asked, disliked]), (alone, [asked])):
+            places = await _places(container, tenant, parts, _TEN)
+            found.append(float(np.mean([scenes[place].item == liked.item for place in places])))
+    return {"liked, not disliked, P@10": float(np.mean(alike)), "  liked alone, P@10": float(np.mean(alone))}
+
+
+def _frame(scene: Scene) -> tuple[str, int]:
+    return scene.background, scene.count
 
 
 async def _places(container: Container, tenant: str, parts: Sequence[Asked], count: int) -> list[int]:

@@ -2,7 +2,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from crossmodal.errors import ValidationFailed
@@ -26,6 +26,19 @@ class Judged:
 
     logit: float
     expected: float
+
+
+def apart(part: Part, parts: list[Part]) -> Embedding:
+    """Of an unwanted part what it has not in common with the wanted ones of its modality."""
+    alike = [each for each in parts if each.weight > 0 and each.modality is part.modality]
+    if part.weight >= 0 or not alike:
+        return part.embedding
+    mean = np.sum([each.weight * each.embedding for each in alike], axis=0)
+    assume(np.linalg.norm(mean) > 1e-3)  # where it cancels out, rounding decides
+    common = mean / np.linalg.norm(mean)
+    rest = part.embedding - max(0.0, float(part.embedding @ common)) * common
+    assume(abs(np.linalg.norm(rest) - 0.05) > 1e-3)  # likewise
+    return part.embedding if np.linalg.norm(rest) < 0.05 else unit(*rest)
 
 
 def judge(parts: list[Part], target: Modality, item: Embedding) -> Judged:
@@ -95,6 +108,21 @@ def test_what_has_nothing_to_do_with_the_unwanted_loses_nothing() -> None:
     assert aim.penalty(unit(0.5, -1, 0)) == 0  # and its opposite gains nothing
     # cosine 0.6: z = (0.6 - 0.1) / 0.05 = 10, of which 9.5 count, times the slope of 2 for each standard deviation
     assert aim.penalty(unit(0.8, 0.6, 0)) == pytest.approx(19.0, abs=1e-3)
+
+
+def test_what_the_unwanted_has_in_common_with_the_wanted_of_its_modality_does_not_count() -> None:
+    liked, disliked = unit(1, 1, 0), unit(0, 1, 1)  # both have the second
+    aim = Aim([Part(liked, IMAGE), Part(disliked, IMAGE, -1)], IMAGE, CALIBRATION)
+    assert aim.penalty(unit(1, 1, 0)) == 0
+    # What is apart is (0, 1, 1) less its half of (1, 1, 0): (-0.5, 0.5, 1) up to its length.
+    cosine = float(unit(-0.5, 0.5, 1) @ unit(0, 0, 1))
+    assert aim.penalty(unit(0, 0, 1)) == pytest.approx(1.5 * ((cosine - 0.4) / 0.1 - 0.5), abs=1e-3)
+    # A text says what a picture shows: nothing is taken out of it.
+    across = Aim([Part(liked, IMAGE), Part(disliked, TEXT, -1)], IMAGE, CALIBRATION)
+    assert across.penalty(unit(0, 1, 0)) == pytest.approx(1.5 * ((0.5**0.5 - 0.1) / 0.05 - 0.5), abs=1e-3)
+    # And of the same thing nothing else would be left.
+    same = Aim([Part(liked, IMAGE), Part(liked, IMAGE, -1)], IMAGE, CALIBRATION)
+    assert same.penalty(liked) == pytest.approx(1.5 * (6 - 0.5), abs=1e-3)
 
 
 def test_a_direction_away_from_the_unwanted_finds_other_candidates() -> None:
