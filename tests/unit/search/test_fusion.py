@@ -45,7 +45,9 @@ def judge(parts: list[Part], target: Modality, item: Embedding) -> Judged:
     aim = Aim(parts, target, CALIBRATION)
     logit = aim.wanted_logit(float(aim.direction @ item)) - aim.penalty(item)
     pairs = [CALIBRATION.of(part.modality, target) for part in parts]
-    standard = [(float(part.embedding @ item) - pair.mean) / pair.std for part, pair in zip(parts, pairs, strict=True)]
+    standard = [
+        (float(apart(part, parts) @ item) - pair.mean) / pair.std for part, pair in zip(parts, pairs, strict=True)
+    ]
     wanted = [(part.weight, z, pair) for part, z, pair in zip(parts, standard, pairs, strict=True) if part.weight > 0]
     norm = np.sqrt(sum(weight**2 for weight, _, _ in wanted))
     total = sum(weight for weight, _, _ in wanted)
