@@ -1,20 +1,23 @@
-"""The examples of docs/api.md, run against the demo; and whether a wrong one would be noticed."""
+"""The examples of docs/api.md and the README, run against the demo; and whether a wrong one would be noticed."""
 
 from pathlib import Path
 
 import pytest
 
 from tools.api_examples import DOCUMENT, differences, examples, serve, shown, written
+from tools.servers import ROOT
 
 KNOWN = list(examples(DOCUMENT.read_text(encoding="utf-8")))
+README = list(examples((ROOT / "README.md").read_text(encoding="utf-8")))
 
 
 def test_every_example_holds(tmp_path: Path) -> None:
     server = serve(tmp_path)
     try:
-        wrong = {example.command: differences(example.answer, example.run(server)) for example in KNOWN}
+        wrong = {example.command: differences(example.answer, example.run(server)) for example in (*KNOWN, *README)}
     finally:
         server.stop()
+    assert len(README) == 2
     assert {command: faults for command, faults in wrong.items() if faults} == {}
 
 
