@@ -1,12 +1,13 @@
 """Find items by a text, a picture, an indexed item, or several of these together."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from crossmodal.encoder import Encoder
 from crossmodal.errors import ClientError, NotFound
 from crossmodal.metering import charge
-from crossmodal.records import Embedding, Hit, LongText, Modality, Partition
+from crossmodal.records import Embedding, Hit, LongText, Modality, Partition, Point
 from crossmodal.search.finding import Finder, Window
 from crossmodal.search.fusion import Part
 from crossmodal.search.intake import together
@@ -45,6 +46,10 @@ class AskedItem:
 
 
 Asked = AskedText | AskedPicture | AskedItem
+
+
+Stored = Mapping[tuple[Modality, str], Point]
+"""Indexed items by modality and id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +94,12 @@ class Querying:
         self, tenant: str, text: str, target: Modality, window: Window, long_text: LongText = "truncate"
     ) -> Answer:
         """Items nearest to a text."""
-        read = await self._read(tenant, AskedText(text, long_text=long_text))
+        read = await self._read(AskedText(text, long_text=long_text))
         return await self._find(tenant, [read], [target], window)
 
     async def by_picture(self, tenant: str, content: bytes, target: Modality, window: Window) -> Answer:
         """Items nearest to an encoded picture; an item with the same bytes is never among them."""
-        return await self._find(tenant, [await self._read(tenant, AskedPicture(content))], [target], window)
+        return await self._find(tenant, [await self._read(AskedPicture(content))], [target], window)
 
     async def by_embedding(
         self, tenant: str, modality: Modality, embedding: Embedding, target: Modality, window: Window
@@ -107,7 +112,9 @@ class Querying:
 
         Raises ``NotFound`` if there is no such item.
         """
-        return await self._find(tenant, [await self._read(tenant, AskedItem(modality, item_id))], [target], window)
+        asked = AskedItem(modality, item_id)
+        read = await self._read(asked, await self._stored(tenant, [asked]))
+        return await self._find(tenant, [read], [target], window)
 
     async def by_parts(
         self, tenant: str, asked: Sequence[Asked], targets: Collection[Modality], window: Window
@@ -117,7 +124,8 @@ class Querying:
         Raises ``ValidationFailed`` unless a part has a weight above 0. What is wrong with a part is raised with its place,
         counted from 0, in ``loc``.
         """
-        read = await together(self._read_at(place, tenant, each) for place, each in enumerate(asked))
+        stored = await self._stored(tenant, asked)
+        read = await together(self._read_at(place, each, stored) for place, each in enumerate(asked))
         return await self._find(tenant, read, targets, window)
 
     async def _find(self, tenant: str, read: Sequence[_Read], targets: Collection[Modality], window: Window) -> Answer:
@@ -125,13 +133,24 @@ class Querying:
         hits = await self._finder.find(tenant, [each.part for each in read], targets, window, known)
         return Answer(hits, sum(each.tokens_used for each in read), any(each.truncated for each in read))
 
-    async def _read_at(self, place: int, tenant: str, asked: Asked) -> _Read:
+    async def _stored(self, tenant: str, asked: Sequence[Asked]) -> Stored:
+        """The indexed items among the parts, fetched together."""
+        found: dict[tuple[Modality, str], Point] = {}
+        for modality in Modality:
+            ids = [each.id for each in asked if isinstance(each, AskedItem) and each.modality is modality]
+            if ids:
+                with stage("store"):
+                    points = await self._store.fetch(Partition(tenant, modality), ids, with_embeddings=True)
+                found |= {(modality, point.item.id): point for point in points if point is not None}
+        return found
+
+    async def _read_at(self, place: int, asked: Asked, stored: Stored) -> _Read:
         try:
-            return await self._read(tenant, asked)
+            return await self._read(asked, stored)
         except ClientError as fault:
             raise fault.under(place) from None
 
-    async def _read(self, tenant: str, asked: Asked) -> _Read:
+    async def _read(self, asked: Asked, stored: Stored = MappingProxyType({})) -> _Read:
         match asked:
             case AskedText(text, weight, long_text):
                 charge(items=1)
@@ -145,8 +164,7 @@ class Querying:
                 embeddings = await self._encoder.embed_pixels(picture.pixels[None])
                 return _Read(Part(embeddings[0], Modality.IMAGE, weight), picture.content_hash)
             case AskedItem(modality, item_id, weight):
-                with stage("store"):
-                    (point,) = await self._store.fetch(Partition(tenant, modality), [item_id], with_embeddings=True)
+                point = stored.get((modality, item_id))
                 if point is None:
                     raise NotFound(f"there is no {modality} with the id {item_id!r}")
                 return _Read(Part(point.embedding, modality, weight), point.item.content_hash)

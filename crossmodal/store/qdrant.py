@@ -8,7 +8,6 @@ unless a search asks to be exact.
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import partial
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 import numpy as np
 from qdrant_client import AsyncQdrantClient, models
@@ -21,8 +20,9 @@ from crossmodal.store.base import CollectionSpec, Page
 from crossmodal.store.breaker import Breaker
 from crossmodal.store.conditions import restrict
 from crossmodal.store.cursor import decode_cursor, encode_cursor
-from crossmodal.store.filters import Filter, Range
+from crossmodal.store.filters import Filter
 from crossmodal.store.fingerprint import require_layout, require_same
+from crossmodal.store.qdrant_connection import QdrantDialect, connect, parse_url
 from crossmodal.store.qdrant_faults import call, is_silence, mapped
 from crossmodal.store.ranking import check_window, stable_page
 from crossmodal.store.vectors import cosine, stacked, unit, unit_rows
@@ -32,39 +32,12 @@ T = TypeVar("T")
 PIECE = 128
 """Points sent in one request: 2 MB or so, far below the 32 MB a server takes."""
 
-TIMEOUT_S = 10
-"""The longest one attempt may take, whole seconds."""
-
 _ELSEWHERE = "index into another server or folder by setting CROSSMODAL_STORE or DATA"
 _STATISTICS = "statistics"
 _WITHOUT_TERMS = models.PayloadSelectorExclude(exclude=[payload.TERMS])
 # Of no effect unless the operator has switched quantization on; then it keeps the recall.
 _SEARCH = models.SearchParams(quantization=models.QuantizationSearchParams(rescore=True, oversampling=2.0))
 _EXACT = models.SearchParams(exact=True, quantization=models.QuantizationSearchParams(ignore=True))
-
-
-class QdrantDialect:
-    """Conditions as the client writes them. See ``conditions.Dialect``."""
-
-    def keyword(self, path: str, values: list[str]) -> models.Condition:
-        """See ``Dialect.keyword``."""
-        match = models.MatchValue(value=values[0]) if len(values) == 1 else models.MatchAny(any=values)
-        return models.FieldCondition(key=path, match=match)
-
-    def number(self, path: str, bounds: Range) -> models.Condition:
-        """See ``Dialect.number``."""
-        within = models.Range(gt=bounds.gt, gte=bounds.gte, lt=bounds.lt, lte=bounds.lte)
-        return models.FieldCondition(key=path, range=within)
-
-    def join(
-        self,
-        *,
-        must: list[models.Condition] | None = None,
-        should: list[models.Condition] | None = None,
-        must_not: list[models.Condition] | None = None,
-    ) -> models.Condition:
-        """See ``Dialect.join``."""
-        return models.Filter(must=must, should=should, must_not=must_not)
 
 
 _filter: Callable[..., Any] = partial(restrict, QdrantDialect())
@@ -286,28 +259,6 @@ class QdrantStore:
             path, kind = payload.number_path(field), models.PayloadSchemaType.FLOAT
             await call(partial(client.create_payload_index, self._name(modality), path, kind, wait=False))
             indexes.add(field)
-
-
-def parse_url(url: str) -> dict[str, Any]:
-    """What ``connect`` needs for ``url``. Raises ``ConfigurationError`` for one that names no Qdrant server."""
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError as error:
-        raise ConfigurationError("CROSSMODAL_STORE is not a URL") from error
-    if parts.username or parts.password:
-        raise ConfigurationError("CROSSMODAL_STORE holds a name or a key; set CROSSMODAL_STORE_API_KEY instead")
-    if parts.scheme not in {"http", "https", "grpc", "grpcs"} or not host:
-        raise ConfigurationError("a Qdrant server is written http://HOST:6333, https://, grpc://HOST:6334 or grpcs://")
-    if parts.scheme in {"http", "https"}:
-        return {"url": url}
-    return {"host": host, "grpc_port": port or 6334, "prefer_grpc": True, "https": parts.scheme == "grpcs"}
-
-
-def connect(**options: Any) -> AsyncQdrantClient:
-    """A client of the server; it opens its connections with the first call."""
-    # The compatibility check asks from a thread of its own, over HTTP even where gRPC alone is open.
-    return AsyncQdrantClient(timeout=TIMEOUT_S, check_compatibility=False, **options)
 
 
 def _keyword_index(field: str) -> models.KeywordIndexParams:

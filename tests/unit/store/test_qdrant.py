@@ -20,7 +20,8 @@ from qdrant_client.http.exceptions import ApiException, ResponseHandlingExceptio
 
 from crossmodal.errors import ConfigurationError, ServerError, StoreUnavailable
 from crossmodal.store import qdrant_faults
-from crossmodal.store.qdrant import QdrantStore, connect, parse_url
+from crossmodal.store.qdrant import QdrantStore
+from crossmodal.store.qdrant_connection import connect, parse_url
 from tests.contract.fake_server import FakeServer, Fault
 from tests.contract.material import IMAGES, SPEC, STATISTICS, axis, point, points
 
