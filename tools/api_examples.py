@@ -117,7 +117,8 @@ def _compare(expected: Any, found: Any, place: str) -> Iterator[str]:
         for number, (one, other) in enumerate(zip_longest(expected, found)):
             yield from _compare(one, other, f"{place}[{number}]")
     elif isinstance(expected, float) or isinstance(found, float):
-        if not isinstance(expected, int | float) or abs(expected - found) > TOLERANCE:
+        numbers = isinstance(expected, int | float) and isinstance(found, int | float)
+        if not numbers or abs(expected - found) > TOLERANCE:
             yield f"{place}: {expected} is written, {found} came"
     elif expected != found and not (isinstance(expected, str) and "... " in expected and " more" in expected):
         yield f"{place}: {expected!r} is written, {found!r} came"

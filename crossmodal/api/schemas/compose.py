@@ -1,6 +1,6 @@
 """The bodies of `POST /search` and `POST /recommend`."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -23,10 +23,28 @@ class Composed(Common):
     explain: bool = Field(default=False, description="say for each hit what each part has to do with it")
 
 
+def _is_of(member: str) -> dict[str, Any]:
+    """A part with this member is of its modality, if it says so."""
+    given = {"required": [member], "properties": {member: {"type": "string"}}}
+    return {"if": given, "then": {"properties": {"modality": {"enum": [member, None]}}}}
+
+
+_WANTED: dict[str, Any] = {
+    "contains": {
+        "anyOf": [
+            {"type": "object", "not": {"required": ["weight"]}},
+            {"type": "object", "required": ["weight"], "properties": {"weight": {"exclusiveMinimum": 0}}},
+        ]
+    }
+}
+
+
 class QueryPart(Body):
     """A text, a picture or an indexed item: exactly one of the three."""
 
-    model_config = ConfigDict(json_schema_extra=exactly_one(("text",), ("image",), ("id",)))
+    model_config = ConfigDict(
+        json_schema_extra=exactly_one(("text",), ("image",), ("id",)) | {"allOf": [_is_of("text"), _is_of("image")]}
+    )
 
     text: Text | None = None
     image: Picture | None = None
@@ -38,7 +56,7 @@ class QueryPart(Body):
 class PartsQuery(Composed):
     """Search by several parts together; at least one has a weight above 0."""
 
-    parts: list[QueryPart] = Field(min_length=1, max_length=MAX_PARTS)
+    parts: list[QueryPart] = Field(min_length=1, max_length=MAX_PARTS, json_schema_extra=_WANTED)
     long_text: LongTextChoice = "truncate"
 
 
