@@ -39,7 +39,7 @@ from crossmodal.errors import (
 )
 from crossmodal.settings import BatcherKind, EncoderPlace, load_settings
 from crossmodal.telemetry import configure_logging
-from crossmodal.wiring import Container, build_container, build_local_encoder, build_model
+from crossmodal.wiring import Container, build_container, build_local_encoder, build_model, check_files
 from indexer.samples import index_samples_once
 
 _RETRY_SECONDS = 0.5
@@ -60,6 +60,7 @@ protocol.install()
 try:
     settings = load_settings()
     gate = Gatekeeper.from_settings(settings)
+    check_files(settings)
 except ConfigurationError as error:
     configure_logging()
     log.critical("cannot start", code=error.code, detail=error.detail)

@@ -155,6 +155,13 @@ def build_fetcher(settings: Settings) -> Fetcher | None:
     return HttpFetcher(policy, max_bytes=settings.max_image_bytes, seconds=settings.fetch_timeout)
 
 
+def check_files(settings: Settings) -> None:
+    """Read the files that the settings name. Raises ``ConfigurationError`` before anything large is loaded."""
+    if settings.policies is not None:
+        load_policies(settings.policies)
+    load_vocabulary(settings.vocabulary)
+
+
 def with_cache(settings: Settings, encoder: Encoder) -> Encoder:
     """The encoder behind a memory of what it embedded, unless that is switched off."""
     # BentoML's batcher takes no fingerprint, so what came from a model exchanged a moment ago could be kept as this one's.

@@ -114,7 +114,7 @@ def revoke(
 @app.command()
 def fit_policies(
     policies: Annotated[Path, typer.Option(help="the YAML file, as CROSSMODAL_POLICIES names it")],
-    examples: Annotated[Path, typer.Option(help='lines of {"image": path, "policies": [name, ...]}')],
+    examples: Annotated[Path, typer.Option(help='lines of {"image": path, "policies": \\[name, ...]}')],
     policy: Annotated[list[str] | None, typer.Option(help="fit this one alone; repeat it for several")] = None,
     min_precision: Annotated[
         float | None, typer.Option(min=0, max=1, help="best recall at no less precision, instead of best F1")

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from crossmodal.api.encoding import dump_json
+from crossmodal.api.wording import message_of
 from crossmodal.errors import (
     ClientError,
     CrossModalError,
@@ -37,9 +38,6 @@ _OPENAI = "/v1/"
 _OPENAI_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 _MAX_NAME = 100
 """Names of a body's members are the sender's: so many characters of them come back."""
-
-_IN_JSON = dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), "Input should be an object")
-"""What pydantic says of values that are Python's by then, in the words of what the client sent."""
 
 log = structlog.get_logger()
 
@@ -113,7 +111,7 @@ def at(*loc: str | int) -> Iterator[None]:
 
 
 def faults_of(errors: Sequence[Mapping[str, Any]], prefix: Sequence[str | int] = ()) -> list[dict[str, Any]]:
-    """Entries of `errors` from pydantic's; what the client sent is not repeated."""
+    """Entries of `errors` from pydantic's."""
     return [{"loc": [*prefix, *map(_cut, error["loc"])], "msg": message_of(error)} for error in errors[:_MAX_FAULTS]]
 
 
@@ -121,17 +119,16 @@ def _cut(part: str | int) -> str | int:
     return part[:_MAX_NAME] if isinstance(part, str) else part
 
 
-def message_of(error: Mapping[str, Any]) -> str:
-    """What is said of one of pydantic's errors."""
-    return _IN_JSON.get(error["type"], str(error["msg"]))
-
-
 def validation_problem(error: ValidationError, prefix: Sequence[str | int] = ()) -> ProblemResponse:
     """The problem for a body that pydantic refused: malformed if it is no JSON at all."""
-    errors = error.errors(include_url=False, include_input=False, include_context=False)
+    errors = error.errors(include_url=False)
     if any(each["type"] == "json_invalid" for each in errors):
-        return ProblemResponse(MalformedBody(f"the body is not valid JSON: {errors[0]['msg']}"))
+        return ProblemResponse(MalformedBody(f"the body is not valid JSON: {_json_fault(errors[0])}"))
     return ProblemResponse(_summary(errors), faults=faults_of(errors, prefix))
+
+
+def _json_fault(error: Mapping[str, Any]) -> str:
+    return str(error["msg"]).removeprefix("Invalid JSON: ")
 
 
 def _summary(errors: Sequence[Any]) -> ValidationFailed:
@@ -185,6 +182,7 @@ async def _on_error(request: Request, error: Exception) -> Response:
         headers = dict(error.headers or {})
         if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
             headers["Allow"] = _allowed(request) or headers.get("Allow", "GET, HEAD")
+            error.detail = f"{request.method[:_MAX_NAME]} came; this path takes {headers['Allow']}"
         return ProblemResponse(from_status(error.status_code, str(error.detail)), headers=headers)
     raise error
 

@@ -23,6 +23,9 @@ LEAST_ITEMS = 30
 """Fewer items of a modality say too little of what unrelated ones score."""
 LEAST_MATCHES = 30
 """Fewer matching pairs are not fitted to."""
+LEAST_AUROC = 0.75
+"""Pairs that score hardly above unrelated ones are not fitted to: by this model they do not match, whatever their metadata
+say, and a curve through them would call everything a match."""
 
 _MIDPOINT_STDS = 4.0
 _SLOPE_PER_STD = 5.0
@@ -43,14 +46,16 @@ Matching = Callable[[Item], Sequence[str]]
 class Measured:
     """What was measured of a pair of modalities.
 
-    ``matches`` is how many matching pairs the curve was fitted to, 0 where it rests on unrelated pairs alone; ``auroc``
-    is then None, and otherwise the probability that a matching pair scores above an unrelated one.
+    ``matches`` and ``unrelated`` are how many pairs there were; ``auroc`` is the probability that a matching pair scores
+    above an unrelated one, None for fewer than ``LEAST_MATCHES``. The curve is ``fitted`` to both, or else rests on
+    unrelated pairs alone.
     """
 
     statistics: PairStatistics
     matches: int
     unrelated: int
     auroc: float | None
+    fitted: bool
 
 
 class Calibrating:
@@ -84,6 +89,10 @@ class Calibrating:
     async def keep(self, measured: Mapping[PairName, Measured]) -> None:
         """Keep what was measured with the collections. Raises ``StoreUnavailable``."""
         await self._store.keep_statistics({pair: each.statistics for pair, each in measured.items()})
+
+    async def forget(self) -> None:
+        """Go back to what comes with the model. Raises ``StoreUnavailable``."""
+        await self._store.keep_statistics({})
 
     async def _sample(self, partition: Partition, count: int) -> list[Point]:
         points: list[Point] = []
@@ -168,14 +177,16 @@ def _measure(
         for pair in _matching_pairs(query_names, target_names, rng)
         if not _is_same(queries[pair[0]], targets[pair[1]])
     ]
+    area: float | None = None
     if len(pairs) >= LEAST_MATCHES:
         matches = _cosines(queries, targets, pairs)
         midpoint, slope = fit_logistic(matches, others)
-        if slope > 0 and -1 <= midpoint <= 1:  # otherwise what was said to match does not, by this model
-            statistics = PairStatistics(midpoint, slope, mean, std)
-            return Measured(statistics, len(matches), len(others), auroc(matches, others))
+        area = auroc(matches, others)
+        if area >= LEAST_AUROC and slope > 0 and -1 <= midpoint <= 1:
+            return Measured(PairStatistics(midpoint, slope, mean, std), len(matches), len(others), area, fitted=True)
     midpoint = min(1.0, mean + _MIDPOINT_STDS * std)
-    return Measured(PairStatistics(midpoint, _SLOPE_PER_STD / std, mean, std), 0, len(others), None)
+    statistics = PairStatistics(midpoint, _SLOPE_PER_STD / std, mean, std)
+    return Measured(statistics, len(pairs), len(others), area, fitted=False)
 
 
 def _is_same(first: Point, second: Point) -> bool:

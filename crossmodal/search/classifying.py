@@ -1,14 +1,18 @@
 """Sort a picture under labels that nobody trained: zero-shot classification."""
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 
 import numpy as np
 
+from crossmodal.clip.base import ModelInfo
 from crossmodal.encoder import Encoder, Lane
 from crossmodal.errors import ClientError, ValidationFailed
 from crossmodal.metering import charge
+from crossmodal.records import Embeddings
 from crossmodal.search import zero_shot
 from crossmodal.search.relevance import Calibrations
 from crossmodal.search.seeing import PictureSource, Seeing
@@ -27,6 +31,9 @@ gain from it too (Radford et al. 2021, section 3.1.4)."""
 
 _AT_ONCE = 32
 """More texts than this are bulk work: they would fill several batches, for which others would have to wait."""
+
+_KEPT_BYTES = 16 * 2**20
+"""Vectors of sets of labels that are kept: eight sets of a thousand labels at 512 dimensions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +68,14 @@ class Ranking:
     truncated: bool
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Labels:
+    """Unit vectors [labels, dim] of one set of labels, and whether the model saw only the beginning of one."""
+
+    vectors: Embeddings
+    truncated: bool
+
+
 class Classifying:
     """The use case. One instance serves all requests of a process."""
 
@@ -69,6 +84,7 @@ class Classifying:
         self._calibrations = calibrations
         self._seeing = seeing
         self._max_text_chars = max_text_chars
+        self._kept: OrderedDict[bytes, _Labels] = OrderedDict()
 
     async def classify(self, tenant: str, source: PictureSource, asked: Labelling) -> Ranking:
         """Rank the labels for a picture.
@@ -79,12 +95,11 @@ class Classifying:
         self._check(asked)
         texts = zero_shot.prompts(asked.labels, asked.templates)
         charge(items=len(texts))
-        lane = Lane.INTERACTIVE if len(texts) <= _AT_ONCE else Lane.BULK
         info = await self._calibrations.info()
-        answer, picture = await asyncio.gather(
-            self._encoder.embed_texts(texts, lane), self._seeing.embed(tenant, source)
+        known, picture = await asyncio.gather(
+            self._labels(texts, len(asked.templates), info), self._seeing.embed(tenant, source)
         )
-        scores = zero_shot.cosines(zero_shot.ensemble(answer.embeddings, len(asked.templates)), picture)
+        scores = zero_shot.cosines(known.vectors, picture)
         names: list[str | None] = list(asked.labels)
         if asked.none_of_these:
             names.append(None)
@@ -92,7 +107,21 @@ class Classifying:
         probabilities = (zero_shot.each if asked.multi_label else zero_shot.which)(info, scores)
         order = np.argsort(-scores, kind="stable")  # probabilities grow with scores, and differ where they round to 1
         ranked = [LabelScore(names[place], float(probabilities[place]), float(scores[place])) for place in order]
-        return Ranking(ranked, info.name, bool(answer.truncated.any()))
+        return Ranking(ranked, info.name, known.truncated)
+
+    async def _labels(self, texts: Sequence[str], templates: int, info: ModelInfo) -> _Labels:
+        """The vectors of labels: many pictures are asked about under the same ones, so the last sets are kept."""
+        key = blake2b(repr((info.fingerprint, templates, *texts)).encode("utf-8", "surrogatepass")).digest()
+        known = self._kept.get(key)
+        if known is None:
+            lane = Lane.INTERACTIVE if len(texts) <= _AT_ONCE else Lane.BULK
+            answer = await self._encoder.embed_texts(texts, lane)
+            known = _Labels(zero_shot.ensemble(answer.embeddings, templates), bool(answer.truncated.any()))
+        self._kept[key] = known
+        self._kept.move_to_end(key)
+        while len(self._kept) > 1 and sum(each.vectors.nbytes for each in self._kept.values()) > _KEPT_BYTES:
+            self._kept.popitem(last=False)
+        return known
 
     def _check(self, asked: Labelling) -> None:
         if (count := len(asked.labels) * len(asked.templates)) > MAX_PROMPTS:

@@ -1,7 +1,7 @@
 """From a query to its hits: candidates of each modality, put in one order, cut to the window that was asked for."""
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from crossmodal.records import Contribution, Hit, Modality, Partition, ScoredItem
@@ -83,13 +83,14 @@ class Finder:
         ]
         with stage("store"):
             if len(searches) == 1 and searches[0].is_plain:
-                return _hits(await searches[0].page(), window)
+                return _hits(_relevant(await searches[0].page(), window))
             lists = await asyncio.gather(*(search.best() for search in searches))
-        pool = sorted((each for found, _ in lists for each in found), key=_by_logit)
-        rest = sorted((each for _, found in lists for each in found), key=_by_what_is_wanted)
+        # What is not relevant goes before the window is cut: a page in the middle must not come out empty.
+        pool = sorted(_relevant((each for found, _ in lists for each in found), window), key=_by_logit)
+        rest = sorted(_relevant((each for _, found in lists for each in found), window), key=_by_what_is_wanted)
         if window.diversity:
             pool = _diverse(pool, window, by_cosine=len(searches) == 1 and not searches[0].has_unwanted)
-        return _hits((pool + rest)[window.offset : window.end], window)
+        return _hits((pool + rest)[window.offset : window.end])
 
 
 class _Search:
@@ -175,9 +176,12 @@ def _diverse(found: Sequence[_Found], window: Window, *, by_cosine: bool) -> lis
     return [pool[place] for place in chosen] + rest
 
 
-def _hits(found: Sequence[_Found], window: Window) -> list[Hit]:
-    hits = [_hit(each) for each in found]
-    return [hit for hit in hits if hit.relevance >= window.min_relevance]
+def _relevant(found: Iterable[_Found], window: Window) -> list[_Found]:
+    return [each for each in found if logistic(each.logit) >= window.min_relevance]
+
+
+def _hits(found: Sequence[_Found]) -> list[Hit]:
+    return [_hit(each) for each in found]
 
 
 def _hit(found: _Found) -> Hit:

@@ -2,12 +2,15 @@
 
 Each part's cosine c with an item becomes a standard score, z = (c - mean) / std, by the mean and standard deviation of
 cosines with items that have nothing to do with the part. So parts of different modalities count alike, whatever the
-ranges of their cosines. Parts of positive weight w are added as independent pieces of evidence (S. Stouffer et al.,
-"The American Soldier", 1949, volume 1, page 45):
+ranges of their cosines. Parts of positive weight w are added as pieces of evidence (S. Stouffer et al., "The American
+Soldier", 1949, volume 1, page 45; for pieces that depend on each other M. Strube, "Combining and comparing significance
+levels", 1985):
 
-    Z = sum(w z) / sqrt(sum(w w))
+    Z = sum(w z) / sqrt(sum over i, j of (w_i w_j r_ij))
 
-which is linear in the item's embedding, so one search for one direction orders a collection by Z.
+which is linear in the item's embedding, so one search for one direction orders a collection by Z. A picture and a text
+are taken to be independent, r = 0. Two parts of one modality partly say the same: r is their cosine, but at least 0.5,
+so that one picture liked ten times is one piece of evidence.
 
 A part of negative weight -w is a penalty: it takes w * max(0, z - 0.5) off, in the same measure. An item that has
 nothing to do with what is unwanted loses nothing, where subtracting vectors would prefer items that are its opposite.
@@ -31,6 +34,9 @@ from crossmodal.search.relevance import Calibration
 
 PENALTY_FROM = 0.5
 """The standard score from which an item counts as like something unwanted."""
+
+LEAST_ALIKE = 0.5
+"""How much two parts of one modality depend on each other at least, whatever their cosine."""
 
 _LEAST_LENGTH = 1e-6
 _LEAST_REST = 0.05
@@ -68,9 +74,12 @@ class Aim:
 
     def __init__(self, parts: Sequence[Part], target: Modality, calibration: Calibration) -> None:
         """Raises ``ValidationFailed`` if nothing is wanted, or if what is wanted cancels out."""
+        largest = max((part.weight for part in parts), default=0.0)
+        if largest <= 0:
+            raise ValidationFailed("no part has a weight above 0, so there is nothing to look for")
+        # Only what weights are to each other counts, and a very small one is no rounding error then.
+        parts = [replace(part, weight=part.weight / largest) for part in parts]
         wanted = [part for part in parts if part.weight > 0]
-        if not wanted:
-            raise ValidationFailed("no part has a weight above 0, so there is nothing to look for", loc=("parts",))
         common = {modality: _common([part for part in wanted if part.modality is modality]) for modality in Modality}
         self._terms = [
             _Term(
@@ -83,14 +92,14 @@ class Aim:
         self._wanted = [term for term in self._terms if term.part.weight > 0]
         self._unwanted = [term for term in self._terms if term.part.weight < 0]
         total = sum(part.weight for part in wanted)
-        self._scale = 1.0 / math.sqrt(sum(part.weight**2 for part in wanted))
+        self._scale = 1.0 / _together(wanted)
         self._slope = sum(t.part.weight * t.pair.slope * t.pair.std for t in self._wanted) / total
         self._midpoint = sum(t.part.weight * _standard(t.pair, t.pair.midpoint) for t in self._wanted) / total
         self._background = sum(t.part.weight * t.pair.mean / t.pair.std for t in self._wanted)
         together = _weighted(self._wanted)
         self._length = float(np.linalg.norm(together))
         if self._length < _LEAST_LENGTH:
-            raise ValidationFailed("the parts cancel out, so there is nothing to look for", loc=("parts",))
+            raise ValidationFailed("the parts cancel out, so there is nothing to look for")
         self.direction: Embedding = (together / self._length).astype(np.float32)
 
     @property
@@ -130,7 +139,20 @@ class Aim:
         )
 
     def _share(self, term: _Term, item: Embedding) -> float:
-        return term.part.weight * term.counted(item) * self._scale
+        return term.part.weight * term.counted(item) * self._scale + 0.0  # which makes 0 of -0
+
+
+def _together(parts: Sequence[Part]) -> float:
+    """The standard deviation of the weighted sum of standard scores, for items that have nothing to do with the parts."""
+    variance = 0.0
+    for modality in Modality:
+        own = [part for part in parts if part.modality is modality]
+        if own:
+            embeddings, weights = np.stack([part.embedding for part in own]), np.array([part.weight for part in own])
+            alike = np.maximum(LEAST_ALIKE, embeddings @ embeddings.T)
+            np.fill_diagonal(alike, 1.0)
+            variance += float(weights @ alike @ weights)
+    return math.sqrt(variance)
 
 
 def _weighted(terms: Sequence[_Term]) -> Embedding:

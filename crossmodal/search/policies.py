@@ -39,6 +39,15 @@ class _File(BaseModel):
     policies: Annotated[list[Policy], Field(min_length=1, max_length=MAX_POLICIES)]
 
 
+_FORM_FAULTS = {"model_type", "model_attributes_type", "dict_type", "list_type", "string_pattern_mismatch"}
+_FORMS: dict[str | int, str] = {
+    "": "a mapping with the member 'policies' is needed",
+    "policies": "a list of policies is needed",
+    "name": "a name is 1 to 64 of a-z, 0-9, _ and -, and begins with a letter or a digit",
+}
+"""What is needed, by the last part of a fault's place, where pydantic would name its own classes or a pattern."""
+
+
 def load_policies(file: Path) -> tuple[Policy, ...]:
     """The policies of ``file``. Raises ``ConfigurationError``, one line, naming the place of the first fault."""
     try:
@@ -59,13 +68,17 @@ def parse_policies(text: str) -> tuple[Policy, ...]:
         policies = _File.model_validate(_data(text)).policies
     except ValidationError as error:
         fault = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        raise ConfigurationError(f"{_place(fault['loc'])}: {fault['msg']}") from None
+        said = _FORMS.get(fault["loc"][-1] if fault["loc"] else "", "") if fault["type"] in _FORM_FAULTS else ""
+        raise ConfigurationError(f"{_place(fault['loc'])}: {said or fault['msg']}") from None
     names = [policy.name for policy in policies]
     for place, policy in enumerate(policies):
         if policy.name in names[:place]:
             raise ConfigurationError(f"policies.{place}.name: {policy.name!r} is the name of another policy")
         for member in ("concepts", "neutral"):
             _check_prompts(getattr(policy, member), f"policies.{place}.{member}")
+        for number, prompt in enumerate(policy.neutral):
+            if prompt in policy.concepts:
+                raise ConfigurationError(f"policies.{place}.neutral.{number}: {prompt!r} is a concept, too")
     return tuple(policies)
 
 

@@ -12,7 +12,7 @@ from crossmodal.api.openapi import takes
 from crossmodal.api.problems import at
 from crossmodal.api.rendering import render_hit
 from crossmodal.api.schemas.compose import ComposedAnswer, PartsQuery, QueryPart, RatedItems
-from crossmodal.errors import ValidationFailed
+from crossmodal.errors import ClientError, ValidationFailed
 from crossmodal.records import Modality
 from crossmodal.search.finding import ANY
 from crossmodal.search.intake import Intake, together
@@ -20,6 +20,8 @@ from crossmodal.search.querying import Answer, Asked, AskedItem, AskedPicture, A
 from crossmodal.wiring import Container
 
 router = APIRouter(tags=["search"])
+
+_SHOWN = 40
 
 
 @router.post("/search", openapi_extra=takes(PartsQuery), responses={200: {"model": ComposedAnswer}})
@@ -42,9 +44,15 @@ async def recommend(request: Request, rooms: Rooms, who: Who) -> Json:
     rated = await read_json(request, RatedItems)
     window = rated.window(explain=rated.explain)
     modality = Modality(rated.modality)
+    for place, item_id in enumerate(rated.disliked):
+        if item_id in rated.liked:
+            raise ValidationFailed(f"{item_id[:_SHOWN]!r} is among the liked, too", loc=("disliked", place))
     asked = [AskedItem(modality, item_id) for item_id in rated.liked]
     asked += [AskedItem(modality, item_id, weight=-1.0) for item_id in rated.disliked]
-    answer = await rooms.querying.by_parts(who.tenant, asked, _targets(rated.target), window)
+    try:
+        answer = await rooms.querying.by_parts(who.tenant, asked, _targets(rated.target), window)
+    except ClientError as fault:
+        raise _in_its_list(fault, len(rated.liked)) from None
     return await _render(rooms, answer)
 
 
@@ -62,6 +70,14 @@ async def _asked(place: int, part: QueryPart, query: PartsQuery, intake: Intake)
             with at("image"):
                 return AskedPicture(await intake.bytes_of(part.image), part.weight)
         return AskedItem(Modality(part.modality or Modality.IMAGE), part.id or "", part.weight)
+
+
+def _in_its_list(fault: ClientError, liked: int) -> ClientError:
+    """The place of a fault counted in the list that the item stands in."""
+    place, *rest = fault.loc or ("",)
+    if isinstance(place, int):
+        fault.loc = ("liked", place, *rest) if place < liked else ("disliked", place - liked, *rest)
+    return fault
 
 
 def _require_modality(part: QueryPart, modality: Modality) -> None:

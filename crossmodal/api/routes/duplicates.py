@@ -24,6 +24,8 @@ async def find_duplicates(request: Request, rooms: Rooms, who: Who) -> Json:
     asked = await read_json(request, DuplicatesQuery)
     if asked.modality == "text" and asked.method == "perceptual":
         raise ValidationFailed("texts have no look; use the method 'all', 'exact' or 'embedding'", loc=("method",))
+    if asked.method == "exact" and asked.threshold is not None:
+        raise ValidationFailed("the method 'exact' compares bytes and takes no threshold", loc=("threshold",))
     wanted = Wanted(
         modality=Modality(asked.modality),
         method=Method(asked.method),

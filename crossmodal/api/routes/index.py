@@ -14,9 +14,10 @@ from crossmodal.api.caller import Who
 from crossmodal.api.context import Rooms
 from crossmodal.api.encoding import Json
 from crossmodal.api.openapi import json_text, links_to_items, takes
-from crossmodal.api.problems import ProblemResponse, message_of
+from crossmodal.api.problems import ProblemResponse
 from crossmodal.api.schemas.base import MAX_IMAGES
 from crossmodal.api.schemas.index import ImagesToIndex, ImageSubmission, IndexAnswer, TextsToIndex, TextSubmission
+from crossmodal.api.wording import message_of
 from crossmodal.errors import ClientError, ValidationFailed
 from crossmodal.search.indexing import Indexed, Status, Submission
 from crossmodal.search.intake import Intake, together
@@ -131,7 +132,7 @@ def _item(item: Any, model: type[M]) -> M:
     try:
         return model.model_validate(item, strict=True)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        first = error.errors(include_url=False)[0]
         place = ".".join(str(part)[:MAX_ID_CHARS] for part in first["loc"]) or "item"
         raise ValidationFailed(f"{place}: {message_of(first)}") from None
 

@@ -9,18 +9,27 @@ from crossmodal.api.schemas.base import Answer, Body, GivenFilter, Whole
 
 MAX_GROUPS = 1000
 
-_TEXTS_HAVE_NO_LOOK: Schema = {
+_FIT_TOGETHER: Schema = {
     "not": {
-        "required": ["modality", "method"],
-        "properties": {"modality": {"const": "text"}, "method": {"const": "perceptual"}},
+        "anyOf": [
+            {
+                "required": ["modality", "method"],
+                "properties": {"modality": {"const": "text"}, "method": {"const": "perceptual"}},
+            },
+            {
+                "required": ["threshold", "method"],
+                "properties": {"threshold": {"type": "number"}, "method": {"const": "exact"}},
+            },
+        ]
     }
 }
+"""Texts have no look, and the same bytes have no threshold."""
 
 
 class DuplicatesQuery(Body):
     """Which items are compared, and what makes two the same."""
 
-    model_config = ConfigDict(json_schema_extra=_TEXTS_HAVE_NO_LOOK)
+    model_config = ConfigDict(json_schema_extra=_FIT_TOGETHER)
 
     threshold: float | None = Field(
         default=None,

@@ -51,18 +51,18 @@ async def test_a_number_that_is_none_is_said_to_be_not_finite(
     body = b'{"query": "a", "' + member.encode() + b'": ' + word + b"}"
     answer = await client.post("/search/text-to-image", content=body, headers={"content-type": "application/json"})
     (fault,) = problem(answer, 422, "validation_failed")["errors"]
-    assert (fault["loc"], fault["msg"]) == ([member], "Input should be a finite number")
+    assert (fault["loc"], fault["msg"]) == ([member], "a finite number is needed")
 
 
 async def test_messages_speak_of_objects_not_of_classes(client: httpx.AsyncClient) -> None:
     for item, said in [
-        (5, "item: Input should be an object"),
-        ({"text": "a", "metadata": "x"}, "metadata: Input should be an object"),
+        (5, "item: an object is needed; 5 came"),
+        ({"text": "a", "metadata": "x"}, "metadata: an object is needed; 'x' came"),
     ]:
         answer = await client.post("/index/texts", json={"items": [item]})
         assert problem(answer, 422, "validation_failed")["results"][0]["error"]["detail"] == said
     form = await client.post("/search/similar-images", files=FILE, data={"filter": "[]"})
-    assert problem(form, 422, "validation_failed")["detail"] == "filter: Input should be an object"
+    assert problem(form, 422, "validation_failed")["detail"] == "filter: an object is needed; a list came"
 
 
 async def test_head_is_answered_where_get_is(client: httpx.AsyncClient) -> None:
@@ -72,6 +72,8 @@ async def test_head_is_answered_where_get_is(client: httpx.AsyncClient) -> None:
         assert (head.status_code, head.headers["content-type"]) == (200, get.headers["content-type"])
     assert (await client.head("/items/image/nobody")).status_code == 404
     assert (await client.head("/search/text-to-image")).status_code == 405
+    refused = problem(await client.get("/search/text-to-image"), 405, "method_not_allowed")
+    assert refused["detail"] == "GET came; this path takes POST"
 
 
 async def test_a_whole_number_may_be_written_with_a_fraction_of_zero(client: httpx.AsyncClient) -> None:

@@ -77,6 +77,17 @@ async def test_an_indexed_picture_is_classified_by_its_stored_vector(
     assert model.batches[before:] == [len(LABELS)]
 
 
+async def test_a_large_set_of_labels_is_embedded_once(client: httpx.AsyncClient, model: ColourModel) -> None:
+    labels = [*LABELS, *(f"thing {number}" for number in range(60))]
+    first = await client.post("/classify", json={"image": data_url(RED), "labels": labels})
+    before = len(model.batches)
+    again = await client.post("/classify", json={"image": data_url(RED), "labels": labels})
+    assert again.json() == first.json()
+    assert model.batches[before:] == []
+    other = await client.post("/classify", json={"image": data_url(RED), "labels": labels, "template": "{}"})
+    assert other.json() != first.json()
+
+
 async def test_none_of_these_wins_where_no_label_fits(client: httpx.AsyncClient) -> None:
     fits = await ask(client, none_of_these=True)
     assert names(fits)[:2] == ["red", None]

@@ -148,6 +148,7 @@ async def test_recommendations_are_like_the_liked_and_unlike_the_disliked(client
         ({"parts": [{"text": "x", "weight": "1"}]}, 422, "validation_failed", ["parts", 0, "weight"]),
         ({"parts": [{"text": "x", "weight": -1}]}, 422, "validation_failed", ["parts"]),
         ({"parts": [{"text": "x", "weight": 0}]}, 422, "validation_failed", ["parts"]),
+        ({"parts": [{"text": "x", "weight": 0}, {"id": "red", "weight": -1}]}, 422, "validation_failed", ["parts"]),
         ({"parts": [{"text": "x", "modality": "image"}]}, 422, "validation_failed", ["parts", 0, "modality"]),
         ({"parts": [{"text": "x", "modality": "sound"}]}, 422, "validation_failed", ["parts", 0, "modality"]),
         ({"parts": [{"text": "x"}], "target": "both"}, 422, "validation_failed", ["target"]),
@@ -172,6 +173,51 @@ async def test_what_cannot_be_asked(
 async def test_what_cannot_be_recommended_from(client: httpx.AsyncClient, body: dict[str, Any], status: int) -> None:
     await index_colours(client)
     problem(await client.post("/recommend", json=body), status, "not_found" if status == 404 else "validation_failed")
+
+
+@pytest.mark.parametrize(("member", "place"), [("liked", 1), ("disliked", 0)])
+async def test_the_place_of_an_unknown_item_is_that_in_its_list(
+    client: httpx.AsyncClient, member: str, place: int
+) -> None:
+    await index_colours(client)
+    body = {"liked": ["red"]} | {member: ["red", "nobody"] if member == "liked" else ["nobody"]}
+    assert places(problem(await client.post("/recommend", json=body), 404, "not_found")) == [[member, place]]
+
+
+async def test_an_item_cannot_be_liked_and_disliked(client: httpx.AsyncClient) -> None:
+    await index_colours(client)
+    body = {"liked": ["red", "blue"], "disliked": ["green", "blue"]}
+    assert places(problem(await client.post("/recommend", json=body), 422, "validation_failed")) == [["disliked", 1]]
+
+
+async def test_asking_the_same_twice_does_not_make_it_surer(client: httpx.AsyncClient) -> None:
+    await index_colours(client)
+    once = (await compose(client, {"text": "white"}, n_results=3)).json()["results"]
+    often = (await compose(client, *[{"text": "white"}] * 8, n_results=3)).json()["results"]
+    assert [hit["relevance"] for hit in often] == pytest.approx([hit["relevance"] for hit in once], rel=1e-3)
+
+
+async def test_the_smallest_weight_is_a_weight(client: httpx.AsyncClient) -> None:
+    await index_colours(client)
+    assert ids(await compose(client, {"text": "red", "weight": 5e-324}, n_results=1)) == ["red"]
+
+
+@pytest.mark.parametrize("target", ["image", "any"])
+@pytest.mark.parametrize("extra", [{}, {"diversity": 0.9}, {"unwanted": True}])
+async def test_pages_of_relevant_hits_have_no_holes(
+    client: httpx.AsyncClient, target: str, extra: dict[str, Any]
+) -> None:
+    await index_colours(client)
+    await index_mixtures(client)
+    parts: list[dict[str, Any]] = [
+        {"text": "red"},
+        *([{"text": "blue", "weight": -1}] if extra.get("unwanted") else []),
+    ]
+    options = {"target": target, "min_relevance": 0.01} | {name: extra[name] for name in extra if name != "unwanted"}
+    whole = ids(await compose(client, *parts, **options, n_results=50))
+    assert 2 <= len(whole) < 10
+    pages = [ids(await compose(client, *parts, **options, n_results=2, offset=start)) for start in range(0, 12, 2)]
+    assert [found for page in pages for found in page] == whole
 
 
 async def test_a_long_text_among_the_parts_is_said_to_be_cut(client: httpx.AsyncClient) -> None:

@@ -93,7 +93,7 @@ async def test_json_items_are_checked_one_by_one(client: httpx.AsyncClient) -> N
     body = (await client.post("/index/images", json={"items": items})).json()
     assert [each["status"] for each in body["results"]] == ["indexed"] + ["failed"] * 7
     assert {each["error"]["code"] for each in body["results"][1:]} == {"validation_failed"}
-    assert body["results"][1]["error"]["detail"].startswith("image: Field required")
+    assert body["results"][1]["error"]["detail"].startswith("image: it is needed and did not come")
     stored = (await client.get("/items/image/good")).json()
     assert stored["metadata"] == {"tags": ["a", "b"], "n": 1.5, "none": None}
 
@@ -163,7 +163,7 @@ async def test_texts_as_strings_and_objects(client: httpx.AsyncClient) -> None:
     assert body["results"][5] == {
         "id": "x",
         "status": "failed",
-        "error": {"code": "validation_failed", "detail": "text: Field required"},
+        "error": {"code": "validation_failed", "detail": "text: it is needed and did not come"},
     }
     stored = (await client.get("/items/text/b")).json()
     assert (stored["text"], stored["metadata"], stored["modality"]) == ("a blue thing", {"k": True}, "text")

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crossmodal.errors import ConfigurationError
-from crossmodal.records import Embedding, Metadata, Modality, Partition, Point
+from crossmodal.records import Embedding, Item, Metadata, Modality, Partition, Point
 from crossmodal.search.calibrating import LEAST_ITEMS, Calibrating, auroc, by_field, fit_logistic
 from crossmodal.store.base import CollectionSpec
 from crossmodal.store.exact import ExactStore
@@ -45,7 +45,7 @@ async def test_unrelated_items_alone_tell_mean_and_spread() -> None:
         # Random directions in 64 dimensions: mean 0, standard deviation 1 / sqrt(64).
         assert each.statistics.mean == pytest.approx(0, abs=0.02)
         assert each.statistics.std == pytest.approx(1 / 8, rel=0.15)
-        assert (each.matches, each.auroc) == (0, None)
+        assert (each.matches, each.auroc, each.fitted) == (0, None, False)
         assert each.statistics.midpoint == pytest.approx(each.statistics.mean + 4 * each.statistics.std)
         assert each.statistics.slope == pytest.approx(5 / each.statistics.std)
     assert measured["image-text"] == measured["text-image"]
@@ -54,11 +54,34 @@ async def test_unrelated_items_alone_tell_mean_and_spread() -> None:
 async def test_known_matches_are_fitted_to() -> None:
     measured = await Calibrating(await store_of(100, each=2)).measure("default", sample=500, matching=by_field("topic"))
     for each in measured.values():
+        assert each.fitted
         assert each.matches >= 100
         assert each.auroc == pytest.approx(1, abs=0.01)
         assert each.statistics.mean == pytest.approx(0, abs=0.02)
         assert 0.3 < each.statistics.midpoint < 0.8
     assert measured["text-image"].unrelated > 1000
+
+
+async def test_what_only_metadata_call_a_match_is_not_fitted_to() -> None:
+    store = await store_of(200)
+
+    def by_length(item: Item) -> list[str]:
+        return [str(len(item.id))]
+
+    measured = await Calibrating(store).measure("default", sample=500, matching=by_length)
+    for each in measured.values():
+        assert each.matches > 1000
+        assert each.auroc == pytest.approx(0.5, abs=0.05)
+        assert not each.fitted
+        assert each.statistics.midpoint == pytest.approx(each.statistics.mean + 4 * each.statistics.std)
+
+
+async def test_what_was_kept_can_be_forgotten() -> None:
+    store = await store_of(40)
+    calibrating = Calibrating(store)
+    await calibrating.keep(await calibrating.measure("default", sample=500))
+    await calibrating.forget()
+    assert store.statistics == {}
 
 
 async def test_few_items_are_said_to_be_too_few() -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from crossmodal.errors import ValidationFailed
 from crossmodal.records import Embedding, Modality, PairStatistics
-from crossmodal.search.fusion import PENALTY_FROM, Aim, Part
+from crossmodal.search.fusion import LEAST_ALIKE, PENALTY_FROM, Aim, Part
 from crossmodal.search.relevance import Calibration
 from tests.builders import scored, unit
 
@@ -41,6 +41,16 @@ def apart(part: Part, parts: list[Part]) -> Embedding:
     return part.embedding if np.linalg.norm(rest) < 0.05 else unit(*rest)
 
 
+def spread(wanted: list[Part]) -> float:
+    """Standard deviation of the sum: parts of one modality depend on each other by their cosine, at least one half."""
+    variance = 0.0
+    for place, one in enumerate(wanted):
+        for other_place, other in enumerate(wanted):
+            cosine = 1.0 if place == other_place else max(LEAST_ALIKE, float(one.embedding @ other.embedding))
+            variance += one.weight * other.weight * (cosine if one.modality is other.modality else 0.0)
+    return float(np.sqrt(variance))
+
+
 def judge(parts: list[Part], target: Modality, item: Embedding) -> Judged:
     aim = Aim(parts, target, CALIBRATION)
     logit = aim.wanted_logit(float(aim.direction @ item)) - aim.penalty(item)
@@ -49,7 +59,7 @@ def judge(parts: list[Part], target: Modality, item: Embedding) -> Judged:
         (float(apart(part, parts) @ item) - pair.mean) / pair.std for part, pair in zip(parts, pairs, strict=True)
     ]
     wanted = [(part.weight, z, pair) for part, z, pair in zip(parts, standard, pairs, strict=True) if part.weight > 0]
-    norm = np.sqrt(sum(weight**2 for weight, _, _ in wanted))
+    norm = spread([part for part in parts if part.weight > 0])
     total = sum(weight for weight, _, _ in wanted)
     evidence = sum(weight * z for weight, z, _ in wanted) / norm
     for part, z in zip(parts, standard, strict=True):
@@ -94,13 +104,30 @@ def test_parts_of_wide_and_narrow_cosines_count_alike() -> None:
 
 
 def test_two_pieces_of_evidence_are_worth_more_than_one() -> None:
-    # Stouffer: two parts, each 3 standard deviations above nothing, are 3 * sqrt(2) together.
+    # Each 3 standard deviations above nothing: of one modality (2 * 3) / sqrt(2 + 2 / 2) together, of two 6 / sqrt(2).
     item = unit(0.25, 0.25, np.sqrt(1 - 2 * 0.0625))
-    one = Aim([Part(unit(1, 0, 0), TEXT)], IMAGE, CALIBRATION)
-    two = Aim([Part(unit(1, 0, 0), TEXT), Part(unit(0, 1, 0), TEXT)], IMAGE, CALIBRATION)
     midpoint, slope = (0.3 - 0.1) / 0.05, 40.0 * 0.05
-    assert one.wanted_logit(float(one.direction @ item)) == pytest.approx(slope * (3.0 - midpoint), abs=1e-4)
-    assert two.wanted_logit(float(two.direction @ item)) == pytest.approx(slope * (3.0 * 2**0.5 - midpoint), abs=1e-4)
+    one, two = Part(unit(1, 0, 0), TEXT), Part(unit(0, 1, 0), TEXT)
+    for parts, evidence in (([one], 3.0), ([one, two], 6 / 3**0.5), ([one, one], 3.0), ([one] * 10, 3.0)):
+        aim = Aim(parts, IMAGE, CALIBRATION)
+        logit = aim.wanted_logit(float(aim.direction @ item))
+        assert logit == pytest.approx(slope * (evidence - midpoint), abs=1e-4)
+    # cosine 0.7: 3 standard deviations above nothing for a picture
+    apart = unit(0.25, 0.7, np.sqrt(1 - 0.0625 - 0.49))
+    aim = Aim([one, Part(unit(0, 1, 0), IMAGE)], IMAGE, CALIBRATION)
+    midpoint, slope = (midpoint + (0.8 - 0.4) / 0.1) / 2, (slope + 15.0 * 0.1) / 2
+    logit = aim.wanted_logit(float(aim.direction @ apart))
+    assert logit == pytest.approx(slope * (6 / 2**0.5 - midpoint), abs=1e-3)
+
+
+@pytest.mark.parametrize("weight", [5e-324, 1e-300, 1e-9, 10.0])
+def test_only_what_weights_are_to_each_other_counts(weight: float) -> None:
+    parts = [Part(unit(1, 0, 0), TEXT, weight), Part(unit(0, 1, 0), IMAGE, weight), Part(unit(0, 0, 1), TEXT, -weight)]
+    plain = [Part(part.embedding, part.modality, part.weight / weight) for part in parts]
+    ours, same = Aim(parts, IMAGE, CALIBRATION), Aim(plain, IMAGE, CALIBRATION)
+    np.testing.assert_allclose(ours.direction, same.direction, atol=1e-6)
+    assert ours.wanted_logit(0.7) == pytest.approx(same.wanted_logit(0.7))
+    assert ours.penalty(unit(0, 0, 1)) == pytest.approx(same.penalty(unit(0, 0, 1)))
 
 
 def test_what_has_nothing_to_do_with_the_unwanted_loses_nothing() -> None:
@@ -148,6 +175,7 @@ def test_contributions_name_their_parts_and_add_up_to_the_evidence() -> None:
     assert found[3].share == 0
     evidence = sum(each.share for each in found)
     logit = aim.wanted_logit(float(aim.direction @ item)) - aim.penalty(item)
+    assert str(found[3].share) == "0.0"
     midpoint = (2 * (0.3 - 0.1) / 0.05 + (0.8 - 0.4) / 0.1) / 3
     slope = (2 * 40.0 * 0.05 + 15.0 * 0.1) / 3
     assert logit == pytest.approx(slope * (evidence - midpoint), abs=1e-3)
