@@ -37,7 +37,7 @@ def calibrate(
 
     Without --by only unrelated items are measured, and relevance is 0.5 four standard deviations above them; with it, a
     curve is fitted to items that match and items that do not, where matches score clearly above the others (AUROC of
-    0.75 or more). A service that is running uses it from its next start on.
+    0.9 or more). A service that is running uses it from its next start on.
     """
     configure_logging()
     try:

@@ -23,7 +23,7 @@ LEAST_ITEMS = 30
 """Fewer items of a modality say too little of what unrelated ones score."""
 LEAST_MATCHES = 30
 """Fewer matching pairs are not fitted to."""
-LEAST_AUROC = 0.75
+LEAST_AUROC = 0.9
 """Pairs that score hardly above unrelated ones are not fitted to: by this model they do not match, whatever their metadata
 say, and a curve through them would call everything a match."""
 
