@@ -1,8 +1,8 @@
 """What schemathesis cannot know from a schema to send a sound request; it loads this module by its name.
 
 Sound requests are changed only in what JSON Schema has no words for: that bytes are a picture, that a cursor was given
-out before, which policies are configured, how many conditions a filter has in all. What cannot be drawn soundly or in
-time is taken from the schema before; the corpus of bad requests asks about it.
+out before, which policies are configured, that nobody likes and dislikes the same, how many conditions a filter has in
+all. What cannot be drawn soundly or in time is taken from the schema before; the corpus of bad requests asks about it.
 """
 
 import base64
@@ -93,6 +93,8 @@ def _sound(body: dict[str, Any]) -> dict[str, Any]:
             mended[name] = [each if each in TEXTS else TEXTS[0] for each in value]
         elif name == "items" and isinstance(value, list):
             mended[name] = [_sound(each) if isinstance(each, dict) else each for each in value]
+        elif name == "disliked" and isinstance(value, list):
+            mended[name] = [each for each in value if each not in body.get("liked", ())]
         elif name == "policies" and isinstance(value, list):
             mended[name] = [POLICY for _ in value]
         elif name == "filter" and _conditions(value) > MAX_CONDITIONS:
