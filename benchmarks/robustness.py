@@ -50,8 +50,8 @@ class Row:
 
 @contextmanager
 def serving(folder: Path, name: str, **settings: str) -> Iterator[Server]:
-    """A server of its own, ready."""
-    server = Server(folder / name, **settings)
+    """A server of its own, ready; it remembers no embeddings, since the same things are asked again and again."""
+    server = Server(folder / name, **{"CACHE_BYTES": "0"} | settings)
     try:
         server.wait_until_ready()
         yield server

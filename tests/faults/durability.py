@@ -33,6 +33,8 @@ from tests.pictures import encoded, solid
 from tools.servers import ROOT, Server, free_port
 
 CLIENTS = 4
+_FIRST_SECONDS = 20.0
+"""The longest wait for a first acknowledgement in a round."""
 FULL_SHARE = 16
 """One kill of so many hits the whole of `bentoml serve`."""
 
@@ -169,12 +171,17 @@ def run(
     ledger = Ledger()
     for _ in range(kills):
         over = threading.Event()
+        known = len(ledger.pictures) + len(ledger.texts)
         with running(start, folder) as server:
             clients = [
                 threading.Thread(target=index_until_killed, args=(server.url, ledger, over)) for _ in range(CLIENTS)
             ]
             for client in clients:
                 client.start()
+            # On a busy machine nothing may have been acknowledged by then, and a kill would prove nothing.
+            until = time.monotonic() + _FIRST_SECONDS
+            while len(ledger.pictures) + len(ledger.texts) == known and time.monotonic() < until:
+                time.sleep(0.01)
             time.sleep(chance.uniform(0.05, 0.8))
         over.set()
         for client in clients:

@@ -101,7 +101,7 @@ def test_bodies_are_bounded_together(start: Start) -> None:
 
 @pytest.mark.parametrize("way", ["local", "service"])
 def test_one_bad_picture_of_sixteen_costs_the_others_nothing(start: Start, way: str) -> None:
-    server = start(ENCODER=way)
+    server = start(ENCODER=way, CACHE_BYTES="0")  # what was asked alone is not to be answered from memory
     pictures = [encoded(photograph(seed=seed), "JPEG") for seed in range(16)]
 
     def ask(content: bytes) -> httpx.Response:
