@@ -13,7 +13,7 @@ from typing import Any, Final
 import ftfy
 import regex
 
-__all__ = ["BytePairs"]
+__all__ = ["CLEANING", "BytePairs"]
 
 _WORD_END: Final = "</w>"
 _WORDS: Final = regex.compile(r"'(?:s|t|re|ve|m|ll|d)|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+", regex.IGNORECASE)
@@ -43,7 +43,7 @@ class BytePairs:
         self.bpe_ranks: dict[tuple[str, ...], int] = {tuple(pair.split(" ")): rank for rank, pair in enumerate(merges)}
         self.cache = {token: token for token in special}
         self.pat = _WORDS
-        self.clean_fn = _CLEANING[clean]
+        self.clean_fn = CLEANING[clean]
         self.sot_token_id, self.eot_token_id = (self.encoder[token] for token in special[:2])
         self.context_length = context_length
         self.vocab_size = len(self.encoder)
@@ -103,8 +103,9 @@ def _clean_canonicalize(text: str) -> str:
     return " ".join(plain.lower().split())
 
 
-_CLEANING: Final[dict[str, Callable[[str], Any]]] = {
+CLEANING: Final[dict[str, Callable[[str], Any]]] = {
     # The names OpenCLIP's functions have: they stand in fingerprints.
     clean.__name__: clean
     for clean in (_clean_whitespace, _clean_lower, _clean_canonicalize)
 }
+"""Ways to clean texts, by name."""
