@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
+import structlog
 
 from crossmodal.clip import self_check
 from crossmodal.clip.base import ModelInfo, TextEmbeddings
@@ -16,6 +18,8 @@ from crossmodal.errors import ConfigurationError
 from crossmodal.records import Embeddings, Pixels, Profile, Statistics
 
 __all__ = ["OpenVinoClip", "OtherEmbeddings", "native_precision"]
+
+_log = structlog.get_logger(__name__)
 
 _HINTS: Final[dict[Precision, str]] = {"fp32": "f32", "bf16": "bf16"}
 
@@ -49,32 +53,18 @@ class OpenVinoClip:
     ) -> None:
         self._tokenizer = read_tokenizer(folder, export, export.name)
         self._any_length = export.any_length
-        self._least_cosine = self_check.LEAST_COSINE[precision]
-        self.info = ModelInfo(
-            name=export.name,
-            dim=export.dim,
-            context_length=export.context_length,
-            preprocessing=replace(export.preprocessing, profile=profile),
-            fingerprint=export.fingerprints[profile],
-            device="cpu",
-            precision=precision,
-            logit_scale=export.logit_scale,
-            logit_bias=export.logit_bias,
-            calibration=calibration or {},
-        )
         properties = {
             "PERFORMANCE_HINT": "LATENCY",
             "NUM_STREAMS": 1,  # a second one would share the same cores
             "INFERENCE_PRECISION_HINT": _HINTS[precision],
             **({} if threads is None else {"INFERENCE_NUM_THREADS": threads}),
-            **({} if cache is None else {"CACHE_DIR": str(cache)}),
+            **({} if cache is None else _caching(cache / _identity(export))),
         }
-        core = openvino().Core()
         try:
-            self._images, self._texts = (
-                core.compile_model(folder / graph, "CPU", properties).create_infer_request()
-                for graph in (IMAGE_GRAPH, TEXT_GRAPH)
-            )
+            core = openvino().Core()
+            images, texts = (core.compile_model(folder / file, "CPU", properties) for file in (IMAGE_GRAPH, TEXT_GRAPH))
+            self._images, self._texts = images.create_infer_request(), texts.create_infer_request()
+            self.info = _info(export, profile, calibration, _precision_of(images))
             self._check(read_references(folder, export.name))
         except RuntimeError as error:
             reason = " ".join(str(error).split())[:200]
@@ -99,13 +89,49 @@ class OpenVinoClip:
             "pixels": self.embed_pixels(self_check.check_pixels(self.info.preprocessing.size)),
             "texts": self.embed_texts(self_check.CHECK_TEXTS).embeddings,
         }
+        least = self_check.LEAST_COSINE[cast("Precision", self.info.precision)]
         for what, embeddings in ours.items():
             cosine = self_check.least_cosine(embeddings, references[what])
-            if cosine < self._least_cosine or embeddings.shape[1] != self.info.dim:
+            if cosine < least or embeddings.shape[1] != self.info.dim:
                 raise OtherEmbeddings(
                     f"Model {self.info.name}: its {what} come out otherwise in OpenVINO in {self.info.precision} than "
-                    f"when it was exported: cosine {cosine:.6f}, {self._least_cosine} is needed."
+                    f"when it was exported: cosine {cosine:.6f}, {least} is needed."
                 )
+
+
+def _info(export: Export, profile: Profile, calibration: Statistics | None, precision: Precision) -> ModelInfo:
+    return ModelInfo(
+        name=export.name,
+        dim=export.dim,
+        context_length=export.context_length,
+        preprocessing=replace(export.preprocessing, profile=profile),
+        fingerprint=export.fingerprints[profile],
+        device="cpu",
+        precision=precision,
+        logit_scale=export.logit_scale,
+        logit_bias=export.logit_bias,
+        calibration=calibration or {},
+    )
+
+
+def _precision_of(compiled: Any) -> Precision:
+    """What it computes in: bf16 that was asked for is not had on every CPU."""
+    return "bf16" if compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name() == "bf16" else "fp32"
+
+
+def _identity(export: Export) -> str:
+    """Names these very files: what was compiled of others may not be taken for theirs."""
+    return sha256("".join(sorted(export.files.values())).encode()).hexdigest()[:16]
+
+
+def _caching(folder: Path) -> dict[str, str]:
+    """Keep what is compiled, without the weights, which stay in the export: a megabyte. Damaged files are made anew."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        _log.warning("clip_not_cached", reason=str(error.strerror))
+        return {}
+    return {"CACHE_DIR": str(folder), "CACHE_MODE": "OPTIMIZE_SIZE"}
 
 
 def _unit_rows(request: Any, batch: Any) -> Embeddings:
