@@ -101,9 +101,7 @@ def test_exports_of_folders_of_one_name_are_told_apart(tmp_path: Path) -> None:
     assert {folder.parent for folder in folders} == {tmp_path}
 
 
-@pytest.mark.parametrize(
-    "change", [{"device": "cuda"}, {"device": "cuda:0"}, {"precision": "fp16"}], ids=str
-)
+@pytest.mark.parametrize("change", [{"device": "cuda"}, {"device": "cuda:0"}, {"precision": "fp16"}], ids=str)
 def test_openvino_is_refused_where_it_does_not_run(beside: Path, change: dict[str, str]) -> None:
     assert "OpenVINO runs on the CPU in auto or fp32 or bf16" in refusal(beside, runtime="openvino", **change)
 
