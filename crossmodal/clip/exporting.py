@@ -46,11 +46,17 @@ def export_model(spec: str, *, out: Path | None, exports: Path) -> Path:
     parsed = parse_spec(spec)
     checkpoint = resolve(parsed)
     folder = exported.export_folder(exports, parsed) if out is None else out
+    was_there = folder.exists()
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as made:
-            _write(Path(made), checkpoint, local=isinstance(parsed, LocalFolder))
-            _move(Path(made), folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            # In the folder itself: it may be on another disk than the one above.
+            with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as made:
+                _write(Path(made), checkpoint, local=isinstance(parsed, LocalFolder))
+                _move(Path(made), folder)
+        finally:
+            if not was_there and not any(folder.iterdir()):
+                folder.rmdir()
     except OSError as error:
         raise ConfigurationError(f"Model {checkpoint.name}: its export cannot be written: {error.strerror}.") from error
     _log.info("clip_exported", model=checkpoint.name, folder=str(folder))
@@ -206,7 +212,6 @@ def _compare(folder: Path, export: exported.Export, reference: TorchClip) -> Non
 
 def _move(made: Path, folder: Path) -> None:
     """Put the files in place, the manifest last: without it there is no export."""
-    folder.mkdir(exist_ok=True)
     (folder / exported.MANIFEST).unlink(missing_ok=True)
     for path in sorted(made.iterdir(), key=lambda path: path.name == exported.MANIFEST):
         path.replace(folder / path.name)

@@ -56,6 +56,7 @@ class OpenVinoClip:
         properties = {
             "PERFORMANCE_HINT": "LATENCY",
             "NUM_STREAMS": 1,  # a second one would share the same cores
+            "ENABLE_CPU_PINNING": False,  # several processes would be pinned to the same cores, beside the decoders
             "INFERENCE_PRECISION_HINT": _HINTS[precision],
             **({} if threads is None else {"INFERENCE_NUM_THREADS": threads}),
             **({} if cache is None else _caching(cache / _identity(export))),

@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from structlog.testing import capture_logs
 
 from crossmodal.clip import exporting
 from crossmodal.clip.exported import FILES, IMAGE_GRAPH, MANIFEST, REFERENCES, TEXT_GRAPH, TOKENIZER, export_folder
 from crossmodal.clip.exporting import export_model
+from crossmodal.clip.fingerprint import hash_weights
 from crossmodal.clip.loading import load_model
 from crossmodal.clip.openvino_runtime import OpenVinoClip
 from crossmodal.clip.spec import parse_spec
@@ -70,7 +72,7 @@ def refusal(folder: Path, **changes: Any) -> str:
 def with_digest(folder: Path, file: str) -> None:
     """Let the manifest answer for the file as it is now."""
     manifest = json.loads((folder / MANIFEST).read_text())
-    manifest["files"][file] = exporting.hash_weights(folder / file)
+    manifest["files"][file] = hash_weights(folder / file)
     (folder / MANIFEST).write_text(json.dumps(manifest))
 
 
@@ -186,7 +188,8 @@ def test_a_dimension_the_graphs_do_not_have_is_not_served(mine_alone: Path) -> N
 
 def test_a_tokenizer_that_cannot_be_meant_is_refused(mine: Path) -> None:
     content = json.loads((mine / TOKENIZER).read_text())
-    for change in ({"clean": "none"}, {"special": []}, {"vocabulary": {}}, {"merges": None}):
+    changes: list[dict[str, Any]] = [{"clean": "none"}, {"special": []}, {"vocabulary": {}}, {"merges": None}]
+    for change in changes:
         (mine / TOKENIZER).write_text(json.dumps(content | change))
         with_digest(mine, TOKENIZER)
         assert f"{TOKENIZER} of its export cannot be read" in refusal(mine)
@@ -225,11 +228,18 @@ def test_a_model_with_another_tokenizer_cannot_be_exported(tmp_path: Path) -> No
         exporting._write_tokenizer(tmp_path, adapt_tokenizer(hub_tokenizer(8)), "m")
 
 
-def test_a_refused_export_leaves_nothing(tmp_path: Path) -> None:
-    folder = write_folder(tmp_path / "model", weights=None)
-    with pytest.raises(ConfigurationError, match="has no weights"):
-        export_model(f"local-dir:{folder}", out=tmp_path / "export", exports=tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+@pytest.mark.parametrize("there", [False, True])
+def test_a_refused_export_leaves_the_folder_as_it_was(tmp_path: Path, *, there: bool) -> None:
+    folder = write_folder(tmp_path / "model", state={"logit_scale": torch.zeros(())})
+    out = tmp_path / "export"
+    if there:
+        out.mkdir()
+        (out / MANIFEST).write_text("before")
+    with pytest.raises(ConfigurationError, match="does not fit"):
+        export_model(f"local-dir:{folder}", out=out, exports=tmp_path)
+    assert out.exists() is there
+    if there:
+        assert [path.read_text() for path in out.iterdir()] == ["before"]
 
 
 def test_a_folder_that_cannot_be_written_is_said(small_folder: Path, tmp_path: Path) -> None:
