@@ -24,7 +24,7 @@ SERVE = $(BIN)/bentoml serve service:CrossModalSearch --host $(HOST) --port $(PO
 
 # Commands run by hand on a machine use the bundled model, which needs no network; a deployed bento, and a plain
 # `bentoml serve`, use the service's own default, ViT-B-32.
-demo serve: export CROSSMODAL_MODEL ?= tiny
+demo serve export: export CROSSMODAL_MODEL ?= tiny
 demo: export CROSSMODAL_SAMPLES ?= samples
 
 .PHONY: help
@@ -74,6 +74,10 @@ demo: install ## serve the bundled model with the sample gallery on PORT (defaul
 serve: install ## serve on PORT (default 3000) what DATA holds
 	@mkdir -p "$(BENTOML_HOME)"
 	exec $(SERVE)
+
+.PHONY: export
+export: install ## export MODEL (default tiny) for OpenVINO, which serve then uses on CPUs; OUT=FOLDER puts it elsewhere
+	$(BIN)/python -m indexer export $(if $(MODEL),--model "$(MODEL)") $(if $(OUT),--out "$(OUT)")
 
 .PHONY: bento
 bento: install ## build a bento, the deployable archive

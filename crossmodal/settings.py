@@ -52,6 +52,14 @@ class PreprocessingProfile(StrEnum):
     REFERENCE = "reference"
 
 
+class ModelRuntime(StrEnum):
+    """What runs the model: PyTorch, OpenVINO from an export, or OpenVINO where there is an export and no GPU."""
+
+    AUTO = "auto"
+    TORCH = "torch"
+    OPENVINO = "openvino"
+
+
 class Settings(BaseSettings):
     """The service's configuration. Sizes are in bytes, times in seconds, counts in items."""
 
@@ -68,6 +76,11 @@ class Settings(BaseSettings):
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N")
     precision: str = Field(default="auto", pattern=r"^(auto|fp32|bf16|fp16)$", description="auto, fp32, bf16 or fp16")
     model_threads: Annotated[int, Field(ge=1)] | None = Field(default=None, description="CPU threads of the model")
+
+    runtime: ModelRuntime = Field(
+        default=ModelRuntime.AUTO,
+        description="torch; openvino, from what `python -m indexer export` wrote; auto: openvino on the CPU where that is there",
+    )
 
     data: Path = Field(default=Path("data"), description="folder of everything written, unless told otherwise below")
     store: str = Field(
@@ -156,6 +169,16 @@ class Settings(BaseSettings):
     def media_url(self) -> str:
         """Where pictures are kept, under ``data`` unless told otherwise."""
         return self.media or str(self.data / "media")
+
+    @property
+    def exports(self) -> Path:
+        """Folder of the models exported for another runtime that are not beside their weights."""
+        return self.data / "exports"
+
+    @property
+    def compiled(self) -> Path:
+        """Folder of what that runtime compiled for this CPU; what is in it may be deleted."""
+        return self.data / "compiled"
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

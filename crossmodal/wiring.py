@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import structlog
@@ -108,7 +109,17 @@ def build_model(settings: Settings) -> ClipModel:
         precision=settings.precision,
         threads=settings.model_threads,
         profile=settings.preprocessing.value,
+        runtime=settings.runtime.value,
+        exports=settings.exports,
+        cache=settings.compiled,
     )
+
+
+def export_model(settings: Settings, out: Path | None) -> Path:
+    """Export the model the settings name, to ``out`` or where ``build_model`` looks for it; returns the folder."""
+    from crossmodal.clip import exporting
+
+    return exporting.export_model(settings.model, out=out, exports=settings.exports)
 
 
 def build_local_encoder(settings: Settings) -> LocalEncoder:

@@ -1,21 +1,42 @@
 """The room's entry: from the name of a model to the model, ready to embed."""
 
+from dataclasses import dataclass
+from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Final, Literal, cast
 
 import structlog
 
 from crossmodal.clip.base import ClipModel
-from crossmodal.clip.catalogue import Checkpoint, resolve
+from crossmodal.clip.calibration import read_calibration
+from crossmodal.clip.catalogue import resolve
 from crossmodal.clip.device import Precision, choose_device, choose_precision, set_threads
-from crossmodal.clip.spec import parse_spec
-from crossmodal.clip.text import Tokenizer
+from crossmodal.clip.exported import Export, StaleExport, find_export
+from crossmodal.clip.openvino_runtime import OpenVinoClip, OtherEmbeddings, native_precision
+from crossmodal.clip.spec import LocalFolder, ModelSpec, parse_spec
 from crossmodal.errors import ConfigurationError
 from crossmodal.records import Profile
 
-__all__ = ["load_model"]
+__all__ = ["Runtime", "load_model"]
 
 _log = structlog.get_logger(__name__)
+
+Runtime = Literal["auto", "torch", "openvino"]
+
+_CUDA_DEVICES: Final = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
+"""What a driver of CUDA devices puts there; the second one on Windows' Linux. Without it torch need not be asked."""
+
+_OPENVINO_PRECISIONS: Final = ("auto", "fp32", "bf16")
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What was asked for, beside the model."""
+
+    device: str
+    precision: str
+    threads: int | None
+    profile: Profile
 
 
 def load_model(
@@ -25,91 +46,106 @@ def load_model(
     precision: str = "auto",
     threads: int | None = None,
     profile: Profile = "standard",
+    runtime: Runtime = "auto",
+    exports: Path | None = None,
+    cache: Path | None = None,
 ) -> ClipModel:
     """Load the model that ``spec`` names: tiny, ARCH/TAG, hf-hub:ORG/REPO or local-dir:PATH.
 
     ``device`` is auto, cpu, cuda or cuda:N; ``precision`` auto, fp32, bf16 or fp16; ``threads`` the threads of one
-    operation on the CPU, for the whole process; ``profile`` how pictures are made RGB, part of the fingerprint. Compared with OpenCLIP's own functions and warm when it returns.
+    operation on the CPU, for the whole process; ``profile`` how pictures are made RGB, part of the fingerprint.
+    ``runtime`` auto is OpenVINO where the model was exported (to its folder or to one below ``exports``), runs on the CPU
+    and gives the embeddings it should, else PyTorch; ``cache`` keeps what OpenVINO compiled. Compared with OpenCLIP's own
+    functions, or what they gave, and warm when it returns.
     Raises ConfigurationError, one line, for everything that can be wrong with names, files, weights and hardware.
     """
     started = perf_counter()
-    place = choose_device(device)
-    chosen = choose_precision(precision, place)
-    set_threads(threads)
-    checkpoint = resolve(parse_spec(spec))
-    try:
-        model = _assemble(checkpoint, place, chosen, profile)
-    except _NotComputable as error:
-        if precision != "auto" or chosen == "fp32":
-            raise ConfigurationError(str(error)) from error
-        _log.warning("clip_precision_fallback", model=checkpoint.name, refused=chosen, reason=str(error))
-        model = _assemble(checkpoint, place, "fp32", profile)
+    parsed, wanted = parse_spec(spec), _Wanted(device, precision, threads, profile)
+    model: ClipModel | None = None
+    if runtime == "openvino" or (runtime == "auto" and _suits_openvino(parsed, wanted)):
+        model = _load_exported(parsed, wanted, exports, cache, needed=runtime == "openvino")
+    model = model or _load_torch(parsed, wanted)
     seconds = round(perf_counter() - started, 2)
     info = model.info
-    _log.info("clip_loaded", model=info.name, device=info.device, precision=info.precision, seconds=seconds)
+    _log.info(
+        "clip_loaded",
+        model=info.name,
+        runtime=type(model).__name__,
+        device=info.device,
+        precision=info.precision,
+        seconds=seconds,
+    )
     return model
 
 
-class _NotComputable(ConfigurationError):
-    """The architecture does not run in this precision on this device."""
+def _load_torch(spec: ModelSpec, wanted: _Wanted) -> ClipModel:
+    place = choose_device(wanted.device)
+    chosen = choose_precision(wanted.precision, place)
+    set_threads(wanted.threads)
+    checkpoint = resolve(spec)
+    from crossmodal.clip.torch_loading import NotComputable, load_torch
 
-
-def _assemble(checkpoint: Checkpoint, device: str, precision: Precision, profile: Profile) -> ClipModel:
-    from crossmodal.clip.fingerprint import fingerprint, hash_weights
-    from crossmodal.clip.preprocessing import preprocessing_of
-    from crossmodal.clip.torch_runtime import TorchClip
-    from crossmodal.clip.weights import build_model
-
-    model = build_model(checkpoint, precision)
-    tokenizer = _tokenizer(checkpoint, model)
-    dim = checkpoint.model_cfg["embed_dim"]
-    identity = fingerprint(
-        model_cfg=checkpoint.model_cfg,
-        weights=hash_weights(checkpoint.weights),
-        preprocessing=preprocessing_of(model.visual.preprocess_cfg, name=checkpoint.name, profile=profile),
-        dim=dim,
-        tokenizer=tokenizer,
-    )
     try:
-        return TorchClip(
-            model,
-            tokenizer,
-            name=checkpoint.name,
-            dim=dim,
-            fingerprint=identity,
-            device=device,
-            precision=precision,
-            calibration=checkpoint.calibration,
-            profile=profile,
-        )
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
-        raise _NotComputable(f"Model {checkpoint.name} does not run in {precision} on {device}: {reason}") from error
+        return load_torch(checkpoint, place, chosen, wanted.profile)
+    except NotComputable as error:
+        if wanted.precision != "auto" or chosen == "fp32":
+            raise ConfigurationError(str(error)) from error
+        _log.warning("clip_precision_fallback", model=checkpoint.name, refused=chosen, reason=str(error))
+        return load_torch(checkpoint, place, "fp32", wanted.profile)
 
 
-def _tokenizer(checkpoint: Checkpoint, model: Any) -> Tokenizer:
-    import open_clip
-
-    from crossmodal.clip.text import BpeTokenizer, adapt_tokenizer
-
-    text_cfg = checkpoint.model_cfg["text_cfg"]
-    try:
-        if checkpoint.bpe_path is None:
-            tokenizer = open_clip.get_tokenizer(checkpoint.tokenizer)
-        else:
-            tokenizer = open_clip.SimpleTokenizer(
-                bpe_path=str(checkpoint.bpe_path),
-                context_length=text_cfg.get("context_length", 77),
-                **text_cfg.get("tokenizer_kwargs", {}),
-            )
-    except Exception as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-        raise ConfigurationError(f"Model {checkpoint.name}: its tokenizer cannot be had: {reason}") from error
-    adapted = adapt_tokenizer(tokenizer)
-    rows = getattr(model, "vocab_size", adapted.vocab_size)
-    # A Hugging Face vocabulary may be padded; in CLIP's the end-of-text must be the model's highest id.
-    if adapted.vocab_size > rows or (isinstance(adapted, BpeTokenizer) and adapted.vocab_size != rows):
+def _load_exported(
+    spec: ModelSpec, wanted: _Wanted, exports: Path | None, cache: Path | None, *, needed: bool
+) -> ClipModel | None:
+    """Load the export of the model; unless it is ``needed``, None where there is none or PyTorch has to step in."""
+    if needed and not (wanted.device in {"auto", "cpu"} and wanted.precision in _OPENVINO_PRECISIONS):
         raise ConfigurationError(
-            f"Model {checkpoint.name}: its tokenizer knows {adapted.vocab_size} tokens, its text tower {rows}."
+            f"Model {spec.name}: OpenVINO runs on the CPU in {' or '.join(_OPENVINO_PRECISIONS)}; "
+            f"device {wanted.device} and precision {wanted.precision} were asked for."
         )
-    return adapted
+    try:
+        found = find_export(spec, exports)
+        if found is not None:
+            return _load_openvino(*found, spec, wanted, cache)
+    except (StaleExport, OtherEmbeddings) as error:
+        if needed or not _has_weights(spec):
+            raise
+        _log.warning("clip_export_not_used", model=spec.name, reason=str(error), instead="PyTorch")
+        return None
+    if needed:
+        raise ConfigurationError(f"Model {spec.name} has no export; make one: python -m indexer export --model SPEC.")
+    return None
+
+
+def _load_openvino(folder: Path, export: Export, spec: ModelSpec, wanted: _Wanted, cache: Path | None) -> ClipModel:
+    # What was measured after the export counts.
+    beside = spec.path if isinstance(spec, LocalFolder) else folder
+    calibration = read_calibration(beside, name=spec.name) or read_calibration(folder, name=spec.name)
+    return OpenVinoClip(
+        folder,
+        export,
+        precision=native_precision() if wanted.precision == "auto" else cast("Precision", wanted.precision),
+        profile=wanted.profile,
+        calibration=calibration,
+        threads=wanted.threads,
+        cache=cache,
+    )
+
+
+def _suits_openvino(spec: ModelSpec, wanted: _Wanted) -> bool:
+    """Whether the model would run on the CPU anyway, in numbers that OpenVINO has there."""
+    if wanted.device not in {"auto", "cpu"} or wanted.precision not in _OPENVINO_PRECISIONS:
+        return False
+    if wanted.device == "cpu" or not any(path.exists() for path in _CUDA_DEVICES) or not _has_weights(spec):
+        return True
+    return choose_device("auto") == "cpu"
+
+
+def _has_weights(spec: ModelSpec) -> bool:
+    """Whether PyTorch could load the model: an export can stand alone in a folder."""
+    if isinstance(spec, LocalFolder):
+        try:
+            resolve(spec)
+        except ConfigurationError:
+            return False
+    return True

@@ -3,12 +3,8 @@
 from typing import Any, Final
 
 import numpy as np
-import torch
-from open_clip.transform import PreprocessCfg, image_transform_v2
-from PIL import Image
 
 from crossmodal.clip.device import Precision, torch_dtype
-from crossmodal.clip.text_tower import unit_rows
 from crossmodal.records import Embeddings, Pixels
 
 __all__ = ["CHECK_TEXTS", "LEAST_COSINE", "check_pixels", "least_cosine", "reference_images"]
@@ -36,6 +32,12 @@ def check_pixels(size: int) -> Pixels:
 
 def reference_images(model: Any, pixels: Pixels, device: str, precision: Precision) -> Embeddings:
     """OpenCLIP's preprocessing and ``encode_image``, float32 of unit length."""
+    import torch
+    from open_clip.transform import PreprocessCfg, image_transform_v2
+    from PIL import Image
+
+    from crossmodal.clip.text_tower import unit_rows
+
     transform = image_transform_v2(PreprocessCfg(**model.visual.preprocess_cfg), is_train=False)
     batch = torch.stack([transform(Image.fromarray(picture)) for picture in pixels])
     with torch.inference_mode():

@@ -51,12 +51,16 @@ class Tokenizer(Protocol):
 
 
 class BpeTokenizer:
-    """CLIP's byte-pair encoding, over an open_clip ``SimpleTokenizer``; over-long texts keep their beginning."""
+    """CLIP's byte-pair encoding, over an open_clip ``SimpleTokenizer`` or ``BytePairs``; over-long texts keep their beginning.
+
+    ``special`` are its special tokens in the order of their ids, start and end first.
+    """
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
         self._known_words = dict(tokenizer.cache)
-        self._special = _special_pattern(tokenizer.encoder.keys() & tokenizer.cache.keys())
+        self.special = sorted(tokenizer.encoder.keys() & tokenizer.cache.keys(), key=tokenizer.encoder.__getitem__)
+        self._special = _special_pattern(self.special)
         self.context_length = int(tokenizer.context_length)
         self.vocab_size = int(tokenizer.vocab_size)
         self._characters = _characters(self.context_length, tokenizer.encoder)

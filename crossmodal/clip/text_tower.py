@@ -13,7 +13,16 @@ from open_clip.transformer import ResidualAttentionBlock, TextTransformer
 
 from crossmodal.records import Embeddings
 
-__all__ = ["CutTextTower", "StockTextTower", "TextTower", "cuttable_tower", "unit_rows"]
+__all__ = [
+    "CutTextTower",
+    "StockTextTower",
+    "TextTower",
+    "cuttable_tower",
+    "encode_positions",
+    "end_positions",
+    "pooling",
+    "unit_rows",
+]
 
 
 class TextTower(Protocol):
@@ -46,29 +55,38 @@ class CutTextTower:
     def __init__(self, tower: Any) -> None:
         _set_batch_first(tower.transformer, batch_first=False)
         self._tower = tower
-        self._pool_type, self._eos_id = _pooling(tower)
+        self._pool_type, self._eos_id = pooling(tower)
 
     def encode(self, ids: torch.Tensor) -> torch.Tensor:
         """Encode positions up to the longest end-of-text among ``ids``."""
-        tower = self._tower
-        ends = ids.argmax(dim=-1) if self._pool_type == "argmax" else (ids == self._eos_id).int().argmax(dim=-1)
-        length = int(ends.max()) + 1
-        dtype = tower.transformer.get_cast_dtype()
-        x = tower.token_embedding(ids[:, :length]).to(dtype) + tower.positional_embedding[:length].to(dtype)
-        x = tower.transformer(x, attn_mask=tower.attn_mask[:length, :length].to(dtype))
-        x = tower.ln_final(x[torch.arange(len(x), device=x.device), ends])
-        projection = tower.text_projection
-        if projection is None:
-            features: torch.Tensor = x
-        elif isinstance(projection, torch.nn.Linear):
-            features = projection(x)
-        else:
-            features = x @ projection
-        return features
+        ends = end_positions(ids, self._pool_type, self._eos_id)
+        return encode_positions(self._tower, ids[:, : int(ends.max()) + 1], ends)
 
     def release(self) -> None:
         """Leave the tower as it was."""
         _set_batch_first(self._tower.transformer, batch_first=True)
+
+
+def end_positions(ids: torch.Tensor, pool_type: str, eos_id: int) -> torch.Tensor:
+    """Where the end-of-text of each row is, int64 [n]."""
+    return ids.argmax(dim=-1) if pool_type == "argmax" else (ids == eos_id).int().argmax(dim=-1)
+
+
+def encode_positions(tower: Any, ids: torch.Tensor, ends: torch.Tensor) -> torch.Tensor:
+    """Features [n, dim] of ids [n, length] that end at ``ends``; written so that it can be traced for any n and length."""
+    length = ids.shape[1]
+    dtype = tower.transformer.get_cast_dtype()
+    x = tower.token_embedding(ids).to(dtype) + tower.positional_embedding[:length].to(dtype)
+    x = tower.transformer(x, attn_mask=tower.attn_mask[:length, :length].to(dtype))
+    x = tower.ln_final(x[torch.arange(x.shape[0], device=x.device), ends])
+    projection = tower.text_projection
+    if projection is None:
+        features: torch.Tensor = x
+    elif isinstance(projection, torch.nn.Linear):
+        features = projection(x)
+    else:
+        features = x @ projection
+    return features
 
 
 def _set_batch_first(transformer: Any, *, batch_first: bool) -> None:
@@ -88,7 +106,7 @@ def cuttable_tower(model: Any) -> Any | None:
             return None
     else:
         return None
-    pool_type, _ = _pooling(tower)
+    pool_type, _ = pooling(tower)
     return tower if pool_type in {"argmax", "eos"} and _is_causal(tower.attn_mask) else None
 
 
@@ -98,7 +116,8 @@ def unit_rows(features: torch.Tensor) -> Embeddings:
     return rows
 
 
-def _pooling(tower: Any) -> tuple[str, int]:
+def pooling(tower: Any) -> tuple[str, int]:
+    """How the tower finds the position that stands for a text, and the id of its end-of-text."""
     if isinstance(tower, CLIP):
         return tower.text_pool_type, tower.text_eos_id
     return tower.pool_type, tower.eos_id

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from crossmodal.errors import ConfigurationError
-from crossmodal.settings import EncoderPlace, Settings, UrlFetching, load_settings
+from crossmodal.settings import EncoderPlace, ModelRuntime, Settings, UrlFetching, load_settings
 
 
 def test_defaults_keep_everything_under_data() -> None:
@@ -38,6 +38,7 @@ def test_the_environment_is_read_with_its_prefix(monkeypatch: pytest.MonkeyPatch
         ("CROSSMODAL_MAX_BODY_BYTES", "many"),
         ("CROSSMODAL_ENCODER", "elsewhere"),
         ("CROSSMODAL_DEVICE", "tpu"),
+        ("CROSSMODAL_RUNTIME", "onnx"),
         ("CROSSMODAL_PREPROCESSING", "mine"),
         ("CROSSMODAL_DECODE_TIMEOUT", "0"),
         ("CROSSMODAL_MODEL_THREADS", "0"),
@@ -77,6 +78,15 @@ def test_several_workers_need_what_they_can_share(
         monkeypatch.setenv(f"CROSSMODAL_{name.upper()}", value)
     with pytest.raises(ConfigurationError, match=reason):
         load_settings()
+
+
+def test_exports_and_what_was_compiled_are_kept_under_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CROSSMODAL_DATA", "/srv/data")
+    monkeypatch.setenv("CROSSMODAL_RUNTIME", "openvino")
+    settings = load_settings()
+    assert (settings.exports, settings.compiled) == (Path("/srv/data/exports"), Path("/srv/data/compiled"))
+    assert settings.runtime == "openvino"
+    assert Settings(runtime=ModelRuntime.AUTO).runtime.value == "auto"
 
 
 def test_urls_are_not_fetched_unless_asked_for() -> None:

@@ -1,0 +1,141 @@
+"""The port's second adapter: an exported CLIP model run by OpenVINO on the CPU, without torch."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final, cast
+
+import numpy as np
+import structlog
+
+from crossmodal.clip import self_check
+from crossmodal.clip.base import ModelInfo, TextEmbeddings
+from crossmodal.clip.device import Precision
+from crossmodal.clip.exported import IMAGE_GRAPH, TEXT_GRAPH, Export, read_references, read_tokenizer
+from crossmodal.clip.openvino_library import openvino
+from crossmodal.errors import ConfigurationError
+from crossmodal.records import Embeddings, Pixels, Profile, Statistics
+
+__all__ = ["OpenVinoClip", "OtherEmbeddings", "native_precision"]
+
+_log = structlog.get_logger(__name__)
+
+_HINTS: Final[dict[Precision, str]] = {"fp32": "f32", "bf16": "bf16"}
+
+
+class OtherEmbeddings(ConfigurationError):
+    """The exported model does not give here what PyTorch gave when it was exported."""
+
+
+def native_precision() -> Precision:
+    """The fastest numbers that this CPU computes in natively."""
+    return "bf16" if "BF16" in openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "fp32"
+
+
+class OpenVinoClip:
+    """An exported model in ``folder`` in one precision, fp32 or bf16; implements ``ClipModel``.
+
+    ``threads`` None leaves OpenVINO's choice, one per core; below ``cache`` it keeps what it compiled. At the start the
+    embeddings are compared with those that PyTorch gave, which also warms it up: ``OtherEmbeddings`` when they differ.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        export: Export,
+        *,
+        precision: Precision,
+        profile: Profile = "standard",
+        calibration: Statistics | None = None,
+        threads: int | None = None,
+        cache: Path | None = None,
+    ) -> None:
+        self._tokenizer = read_tokenizer(folder, export, export.name)
+        self._any_length = export.any_length
+        properties = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "NUM_STREAMS": 1,  # a second one would share the same cores
+            "ENABLE_CPU_PINNING": False,  # several processes would be pinned to the same cores, beside the decoders
+            "INFERENCE_PRECISION_HINT": _HINTS[precision],
+            **({} if threads is None else {"INFERENCE_NUM_THREADS": threads}),
+            **({} if cache is None else _caching(cache / _identity(export))),
+        }
+        try:
+            core = openvino().Core()
+            images, texts = (core.compile_model(folder / file, "CPU", properties) for file in (IMAGE_GRAPH, TEXT_GRAPH))
+            self._images, self._texts = images.create_infer_request(), texts.create_infer_request()
+            self.info = _info(export, profile, calibration, _precision_of(images))
+            self._check(read_references(folder, export.name))
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())[:200]
+            raise OtherEmbeddings(f"Model {export.name}: OpenVINO cannot run its export here: {reason}") from error
+
+    def embed_pixels(self, pixels: Pixels) -> Embeddings:
+        """Embed uint8 [n, size, size, 3] to float32 [n, dim] of unit length, n >= 1; ValueError for another shape."""
+        size = self.info.preprocessing.size
+        if pixels.dtype != np.uint8 or pixels.shape[1:] != (size, size, 3) or not len(pixels):
+            raise ValueError(f"Pixels are {pixels.dtype} {pixels.shape}, uint8 (n, {size}, {size}, 3) is needed.")
+        return _unit_rows(self._images, pixels)
+
+    def embed_texts(self, texts: Sequence[str]) -> TextEmbeddings:
+        """Embed n >= 1 texts; any string is accepted, special tokens in it are plain characters."""
+        ids, tokens, truncated = self._tokenizer.tokenize(texts)
+        if self._any_length:  # positions after the longest end-of-text would be computed for nothing
+            ids = ids[:, : int(tokens.max())]
+        return TextEmbeddings(embeddings=_unit_rows(self._texts, ids), tokens=tokens, truncated=truncated)
+
+    def _check(self, references: Mapping[str, Embeddings]) -> None:
+        ours = {
+            "pixels": self.embed_pixels(self_check.check_pixels(self.info.preprocessing.size)),
+            "texts": self.embed_texts(self_check.CHECK_TEXTS).embeddings,
+        }
+        least = self_check.LEAST_COSINE[cast("Precision", self.info.precision)]
+        for what, embeddings in ours.items():
+            cosine = self_check.least_cosine(embeddings, references[what])
+            if cosine < least or embeddings.shape[1] != self.info.dim:
+                raise OtherEmbeddings(
+                    f"Model {self.info.name}: its {what} come out otherwise in OpenVINO in {self.info.precision} than "
+                    f"when it was exported: cosine {cosine:.6f}, {least} is needed."
+                )
+
+
+def _info(export: Export, profile: Profile, calibration: Statistics | None, precision: Precision) -> ModelInfo:
+    return ModelInfo(
+        name=export.name,
+        dim=export.dim,
+        context_length=export.context_length,
+        preprocessing=replace(export.preprocessing, profile=profile),
+        fingerprint=export.fingerprints[profile],
+        device="cpu",
+        precision=precision,
+        logit_scale=export.logit_scale,
+        logit_bias=export.logit_bias,
+        calibration=calibration or {},
+    )
+
+
+def _precision_of(compiled: Any) -> Precision:
+    """What it computes in: bf16 that was asked for is not had on every CPU."""
+    return "bf16" if compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name() == "bf16" else "fp32"
+
+
+def _identity(export: Export) -> str:
+    """Names these very files: what was compiled of others may not be taken for theirs."""
+    return sha256("".join(sorted(export.files.values())).encode()).hexdigest()[:16]
+
+
+def _caching(folder: Path) -> dict[str, str]:
+    """Keep what is compiled, without the weights, which stay in the export: a megabyte. Damaged files are made anew."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        _log.warning("clip_not_cached", reason=str(error.strerror))
+        return {}
+    return {"CACHE_DIR": str(folder), "CACHE_MODE": "OPTIMIZE_SIZE"}
+
+
+def _unit_rows(request: Any, batch: Any) -> Embeddings:
+    features = request.infer([np.ascontiguousarray(batch)])[0]
+    rows: Embeddings = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
+    return rows

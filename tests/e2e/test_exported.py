@@ -1,0 +1,85 @@
+"""The service with an exported model: no torch in its process, and the collections that PyTorch's embeddings made."""
+
+import json
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from tests.e2e.conftest import small_gallery
+from tools.servers import Server, run_indexer
+
+pytestmark = pytest.mark.e2e
+
+QUERIES = ["three bananas on a blue background", "a banana", "an umbrella"]
+
+
+def best(server: Server) -> list[tuple[str, float]]:
+    """The first hit of each query, and its score."""
+    found = []
+    for query in QUERIES:
+        body = {"query": query, "n_results": 1}
+        answer = httpx.post(f"{server.url}/search/text-to-image", json=body, timeout=30).raise_for_status().json()
+        found.append((answer["results"][0]["id"], answer["results"][0]["score"]))
+    return found
+
+
+def libraries(server: Server) -> set[str]:
+    """Which of the two runtimes' libraries the process of the API has loaded."""
+    (worker,) = server.workers("CrossModalSearch")
+    mapped = " ".join(region.path for region in psutil.Process(worker).memory_maps())
+    return {name for name in ("libtorch", "libopenvino") if name in mapped}
+
+
+def model_of(server: Server) -> dict[str, str]:
+    stats = httpx.get(f"{server.url}/stats", timeout=30).raise_for_status().json()
+    return {name: stats[name] for name in ("model", "fingerprint", "device", "precision")}
+
+
+def test_an_export_serves_what_pytorch_indexed(tmp_path: Path) -> None:
+    gallery = small_gallery(tmp_path / "gallery")
+    server = Server(tmp_path, DEVICE="cpu", RUNTIME="torch", SAMPLES=str(gallery))
+    try:
+        server.wait_until_ready()
+        by_torch, model, loaded = best(server), model_of(server), libraries(server)
+    finally:
+        server.stop()
+    assert loaded == {"libtorch"}
+
+    exported = run_indexer(tmp_path, "export", DEVICE="cpu")
+    assert exported.returncode == 0, exported.stderr
+    assert (Path(exported.stdout.splitlines()[-1]) / "openvino_export.json").is_file()
+
+    server = Server(tmp_path, DEVICE="cpu")
+    try:
+        server.wait_until_ready()
+        by_openvino, other_model, loaded = best(server), model_of(server), libraries(server)
+    finally:
+        server.stop()
+    assert loaded == {"libopenvino"}
+    assert other_model == model
+    assert [hit for hit, _ in by_openvino] == [hit for hit, _ in by_torch]
+    for (_, one), (_, other) in zip(by_openvino, by_torch, strict=True):
+        assert one == pytest.approx(other, abs=0.02)
+
+
+def test_a_damaged_export_ends_the_server_with_one_line(tmp_path: Path) -> None:
+    exported = run_indexer(tmp_path, "export", "--out", str(tmp_path / "model"), DEVICE="cpu")
+    assert exported.returncode == 0, exported.stderr
+    weights = tmp_path / "model" / "openvino_text.bin"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    server = Server(tmp_path, DEVICE="cpu", MODEL=f"local-dir:{tmp_path / 'model'}")
+    try:
+        assert server.process.wait(60) == 78
+    finally:
+        server.stop()
+    refusals = [line for line in server.log.splitlines() if "cannot start" in line]
+    assert len(refusals) == 1
+    assert "openvino_text.bin of its export is damaged" in json.loads(refusals[0])["detail"]
+
+
+def test_what_cannot_be_exported_is_said_in_one_line(tmp_path: Path) -> None:
+    outcome = run_indexer(tmp_path, "export", "--model", f"local-dir:{tmp_path / 'nowhere'}")
+    assert outcome.returncode == 2
+    assert outcome.stderr.splitlines()[-1].startswith("indexer: Model local-dir:nowhere: there is no folder")
