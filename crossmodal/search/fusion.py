@@ -38,6 +38,8 @@ PENALTY_FROM = 0.5
 LEAST_ALIKE = 0.5
 """How much two parts of one modality depend on each other at least, whatever their cosine."""
 
+_MOST_UNWANTED = 1e6
+"""How much more than anything is wanted something can be unwanted: beside the smallest weights it would be infinite."""
 _LEAST_LENGTH = 1e-6
 _LEAST_REST = 0.05
 """An unwanted part nearer to the wanted ones than this is the same thing: what is left of it would be noise."""
@@ -78,7 +80,7 @@ class Aim:
         if largest <= 0:
             raise ValidationFailed("no part has a weight above 0, so there is nothing to look for")
         # Only what weights are to each other counts, and a very small one is no rounding error then.
-        parts = [replace(part, weight=part.weight / largest) for part in parts]
+        parts = [replace(part, weight=max(-_MOST_UNWANTED, part.weight / largest)) for part in parts]
         wanted = [part for part in parts if part.weight > 0]
         common = {modality: _common([part for part in wanted if part.modality is modality]) for modality in Modality}
         self._terms = [

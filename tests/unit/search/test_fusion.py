@@ -103,6 +103,14 @@ def test_parts_of_wide_and_narrow_cosines_count_alike() -> None:
     assert aim.direction[0] / aim.direction[1] == pytest.approx(IMAGE_IMAGE.std / TEXT_IMAGE.std)
 
 
+def test_what_is_unwanted_beyond_measure_stays_a_number() -> None:
+    aim = Aim([Part(unit(1, 0, 0), TEXT, 5e-324), Part(unit(0, 1, 0), TEXT, -10)], IMAGE, CALIBRATION)
+    assert np.isfinite(aim.avoiding()).all()
+    assert np.isfinite(aim.penalty(unit(0, 1, 0)))
+    assert aim.penalty(unit(0, 1, 0)) > 1e6
+    assert aim.penalty(unit(1, 0, 0)) == 0
+
+
 def test_two_pieces_of_evidence_are_worth_more_than_one() -> None:
     # Each 3 standard deviations above nothing: of one modality (2 * 3) / sqrt(2 + 2 / 2) together, of two 6 / sqrt(2).
     item = unit(0.25, 0.25, np.sqrt(1 - 2 * 0.0625))
