@@ -96,7 +96,7 @@ test-slow: .venv/.dev system-packages ## run the tests that take minutes
 
 .PHONY: test-faults
 test-faults: .venv/.dev system-packages ## kill, stop and starve real servers, and look what they answer
-	$(BIN)/python -m pytest -m "faults and not slow" --numprocesses 2 --dist worksteal --durations=10
+	$(BIN)/python -m pytest -m "faults and not slow" --numprocesses 2 --dist worksteal --durations=10 $(AGAIN)
 
 .PHONY: lint
 lint: .venv/.dev ## check style, types and who imports whom

@@ -1,157 +1,164 @@
-"""The running service against its own ceiling, in one run: `make bench`.
+"""The running service against its own ceiling and against what a user would pick instead, in one run: `make bench`.
 
-Ceiling: decoding and encoding in this process at the best batch, no HTTP. Then the same pictures and texts over HTTP on
-loopback, with the model in the API's process and in the Encoder service: throughput with many clients, and the latency
-of a lone request on a quiet server and right after a burst. Rounds of all of these are interleaved and the medians
-compared, so that a busy neighbour hits all alike. Uses the bundled model unless CROSSMODAL_MODEL names another.
+ViT-B-32 with random weights, unless --model names another folder of weights; loopback; one process that sends. In every
+round each of these is measured in turn, so that a busy neighbour hits all alike, and medians of the rounds are compared:
+
+- the ceiling: decoding and embedding in this process at the best batch, no HTTP;
+- the service with 1, 8, 32 and 128 clients that each wait for their answer, a lone request right after that, and arrivals at
+  random times at 70 % of the rate that the service reached, in several of its settings;
+- the baselines of benchmarks/baselines.
+
+Prints tables and ratios; writes benchmarks/results/service.json and service.png. About 25 minutes.
 """
 
 import argparse
-import asyncio
-import json
-import os
-import statistics
+import gc
 import tempfile
-import time
-from collections.abc import Awaitable, Callable
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
-import httpx
-import numpy as np
-
-from crossmodal import imaging
+from benchmarks import contenders, reporting
+from benchmarks.ceiling import ceilings
+from benchmarks.contenders import KINDS, Contender
+from benchmarks.driving import Driver, Figures, Load, medians
+from benchmarks.inputs import captions, photographs, random_model
 from crossmodal.clip.base import ClipModel
-from crossmodal.settings import Settings
-from crossmodal.wiring import build_model
-from tools.servers import ROOT, Server
+from crossmodal.clip.exporting import export_model
+from crossmodal.clip.loading import load_model
 
-BATCH_IMAGES, BATCH_TEXTS = 16, 32
-BURST = 200
-LONE = 15
-TEXTS = [f"{count} {thing} on a {colour} background" for count in ("one", "two", "three", "four")
-         for thing in ("bananas", "dogs", "cars", "apples") for colour in ("red", "green", "blue")]  # fmt: skip
+CLIENTS = (1, 8, 32, 128)
+BASELINE_CLIENTS = (1, 32)
+LOADED = 32
+"""The number of clients whose rates are compared."""
+OF_THE_KNEE = 0.7
+OPEN_FACTOR = 5
+"""Arrivals at random times are measured so many times as long: the 99th percentile needs them."""
+PICTURES, TEXTS = 64, 512
 
-Send = Callable[[httpx.AsyncClient, int], Awaitable[httpx.Response]]
-
-
-def pictures() -> list[bytes]:
-    """The rendered sample pictures, encoded."""
-    return [path.read_bytes() for path in sorted((ROOT / "samples" / "images").glob("*.webp"))[:64]]
+Rates = dict[str, dict[str, dict[str, Figures]]]
+"""By contender, kind and load."""
 
 
-def ceiling_images(model: ClipModel, contents: list[bytes]) -> float:
-    """Pictures a second, decoded and encoded one batch after the other."""
-    began = time.perf_counter()
-    for start in range(0, len(contents), BATCH_IMAGES):
-        batch = [
-            imaging.to_pixels(imaging.decode(each), model.info.preprocessing)
-            for each in contents[start : start + BATCH_IMAGES]
+@contextmanager
+def serving(folder: Path, source: Path, export: Path) -> Iterator[tuple[list[Contender], list[Contender]]]:
+    """Our service in its settings, and the baselines; all ready."""
+    exported = {"MODEL": f"local-dir:{export}", "RUNTIME": "openvino"}
+    torch = {"MODEL": f"local-dir:{source}", "RUNTIME": "torch"}
+    with ExitStack() as stack:
+
+        def up(contender: Contender) -> Contender:
+            stack.callback(contender.server.stop)
+            contender.server.wait_until_ready()
+            return contender
+
+        own = [
+            up(contenders.ours("OpenVINO bf16", folder / "openvino", **exported)),
+            up(
+                contenders.ours(
+                    "OpenVINO bf16, encoder apart", folder / "openvino-apart", ENCODER="service", **exported
+                )
+            ),
+            up(contenders.ours("PyTorch bf16", folder / "torch", **torch)),
+            up(contenders.ours("PyTorch bf16, encoder apart", folder / "torch-apart", ENCODER="service", **torch)),
         ]
-        model.embed_pixels(np.stack(batch))
-    return len(contents) / (time.perf_counter() - began)
+        others = [
+            up(contenders.one_at_a_time(folder / "fastapi", source)),
+            up(contenders.batchable(folder / "bentoml", source)),
+        ]
+        yield own, others
 
 
-def ceiling_texts(model: ClipModel) -> float:
-    """Texts a second, in full batches."""
-    texts = TEXTS * 4
-    began = time.perf_counter()
-    for start in range(0, len(texts), BATCH_TEXTS):
-        model.embed_texts(texts[start : start + BATCH_TEXTS])
-    return len(texts) / (time.perf_counter() - began)
+class Run:
+    """The measurements of one run."""
 
+    def __init__(self, driver: Driver, seconds: float) -> None:
+        self._driver = driver
+        self._seconds = seconds
+        self._pictures, self._texts = photographs(PICTURES), captions(TEXTS)
+        self._rounds: dict[tuple[str, str, str], list[Figures]] = defaultdict(list)
+        self._ceilings: dict[str, list[dict[str, tuple[float, int]]]] = defaultdict(list)
+        self.memory: dict[str, dict[str, float]] = {}
 
-async def throughput(client: httpx.AsyncClient, send: Send, *, clients: int, requests: int) -> float:
-    """Answers a second with ``clients`` that each wait for their answer. Raises if one is not 200."""
-    numbers = iter(range(requests))
+    def ceiling(self, name: str, model: ClipModel) -> None:
+        """Measure a round of it."""
+        self._ceilings[name].append(ceilings(model, self._pictures, self._texts, self._seconds))
 
-    async def one() -> None:
-        for number in numbers:
-            (await send(client, number)).raise_for_status()
+    def closed(self, contender: Contender, clients: tuple[int, ...]) -> None:
+        """A round of clients that wait for their answers; after the last and most of them, a lone one."""
+        for kind in KINDS:
+            requests = contender.requests(kind, self._pictures, self._texts)
+            for label, count in [*((str(each), each) for each in clients), ("after a burst", 1)]:
+                figures = self._driver.drive(contender, requests, Load(self._seconds, clients=count))
+                self._rounds[contender.name, kind, label].append(figures)
+        self.memory[contender.name] = contender.memory()
 
-    began = time.perf_counter()
-    await asyncio.gather(*(one() for _ in range(clients)))
-    return requests / (time.perf_counter() - began)
+    def opened(self, contender: Contender, number: int) -> None:
+        """A round of arrivals at random, at a share of what the rounds so far reached."""
+        for kind in KINDS:
+            requests = contender.requests(kind, self._pictures, self._texts)
+            rate = OF_THE_KNEE * self.knee(contender.name, kind)
+            load = Load(OPEN_FACTOR * self._seconds, rate=rate, seed=number)
+            self._rounds[contender.name, kind, "open"].append(self._driver.drive(contender, requests, load))
 
+    def knee(self, name: str, kind: str) -> float:
+        """The highest rate at any number of clients."""
+        return max(medians(self._rounds[name, kind, str(count)]).rate for count in CLIENTS)
 
-async def lone(client: httpx.AsyncClient, send: Send) -> float:
-    """Median milliseconds of a request that is alone."""
-    times = []
-    for number in range(LONE):
-        began = time.perf_counter()
-        (await send(client, number)).raise_for_status()
-        times.append((time.perf_counter() - began) * 1000)
-    return statistics.median(times)
+    def rates(self) -> Rates:
+        """The medians of all rounds."""
+        found: Rates = defaultdict(lambda: defaultdict(dict))
+        for (name, kind, label), rounds in self._rounds.items():
+            found[name][kind][label] = medians(rounds)
+        return found
 
-
-async def measure(server: Server, contents: list[bytes], clients: int) -> dict[str, float]:
-    """One round over one server."""
-
-    async def image(client: httpx.AsyncClient, number: int) -> httpx.Response:
-        return await client.post("/embed/images", files={"files": ("x", contents[number % len(contents)])})
-
-    async def text(client: httpx.AsyncClient, number: int) -> httpx.Response:
-        return await client.post("/embed/texts", json={"texts": [TEXTS[number % len(TEXTS)]]})
-
-    figures: dict[str, float] = {}
-    async with httpx.AsyncClient(
-        base_url=server.url, timeout=120, limits=httpx.Limits(max_connections=clients)
-    ) as client:
-        for name, send in (("image", image), ("text", text)):
-            figures[f"lone {name}, ms"] = await lone(client, send)
-            figures[f"{name}s/s"] = await throughput(client, send, clients=clients, requests=BURST)
-            figures[f"lone {name} after a burst, ms"] = await lone(client, send)
-    return figures
+    def best_ceilings(self) -> dict[str, dict[str, tuple[float, int]]]:
+        """By runtime and kind, the median rate and its batch."""
+        found = {}
+        for name, rounds in self._ceilings.items():
+            found[name] = {kind: sorted(each[kind] for each in rounds)[len(rounds) // 2] for kind in KINDS}
+        return found
 
 
 def main() -> None:
-    """Measure, print the table and write it as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, help="a folder as local-dir: takes it")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--clients", type=int, default=32)
+    parser.add_argument("--seconds", type=float, default=4.0, help="of each stretch of load")
     arguments = parser.parse_args()
-    name = os.environ.get("CROSSMODAL_MODEL", "tiny")
-    contents, model = pictures(), build_model(Settings(model=name))
-    ceiling_images(model, contents)
-    rounds: dict[str, list[dict[str, float]]] = {"ceiling": [], "local": [], "service": []}
-    with tempfile.TemporaryDirectory() as folder:
-        servers = {
-            # Without the memory of embeddings, or the same few pictures and texts would measure it alone.
-            way: Server(Path(folder) / way, MODEL=name, STORE="memory:", ENCODER=way, CACHE_BYTES="0")
-            for way in ("local", "service")
+    with tempfile.TemporaryDirectory() as name, Driver() as driver:
+        folder = Path(name)
+        source = arguments.model or Path(random_model(folder / "source").removeprefix("local-dir:"))
+        export = export_model(f"local-dir:{source}", out=folder / "export", exports=folder)
+        models: dict[str, ClipModel] = {
+            "OpenVINO bf16": load_model(f"local-dir:{export}", runtime="openvino"),
+            "PyTorch bf16": load_model(f"local-dir:{source}", device="cpu", runtime="torch"),
         }
-        try:
-            for server in servers.values():
-                server.wait_until_ready()
-            for _ in range(arguments.rounds):
-                rounds["ceiling"].append({"images/s": ceiling_images(model, contents), "texts/s": ceiling_texts(model)})
-                for way, server in servers.items():
-                    rounds[way].append(asyncio.run(measure(server, contents, arguments.clients)))
-        finally:
-            for server in servers.values():
-                server.stop()
-    report(name, model, rounds)
-
-
-def report(name: str, model: ClipModel, rounds: dict[str, list[dict[str, float]]]) -> None:
-    """Print medians and ratios; write them to benchmarks/results/service.json."""
-    medians = {
-        way: {key: statistics.median(each[key] for each in figures) for key in figures[0]}
-        for way, figures in rounds.items()
-    }
-    print(f"model {name}, {model.info.device}, {model.info.precision}, {os.cpu_count()} cores")
-    for way, figures in medians.items():
-        for key, value in figures.items():
-            ratio = (
-                f"  {value / medians['ceiling'][key]:.2f} of the ceiling"
-                if key in medians["ceiling"] and way != "ceiling"
-                else ""
-            )
-            print(f"{way:8} {key:30} {value:9.1f}{ratio}")
-    results = ROOT / "benchmarks" / "results"
-    results.mkdir(exist_ok=True)
-    (results / "service.json").write_text(
-        json.dumps({"model": name, "medians": medians, "rounds": rounds}, indent=1) + "\n"
-    )
+        gc.freeze()
+        with serving(folder, source, export) as (own, others):
+            run = Run(driver, arguments.seconds)
+            for number in range(arguments.rounds):
+                for runtime, model in models.items():
+                    run.ceiling(runtime, model)
+                for contender in own:
+                    run.closed(contender, CLIENTS)
+                for contender in others:
+                    run.closed(contender, BASELINE_CLIENTS)
+                for contender in own:
+                    run.opened(contender, number)
+                print(f"round {number + 1} of {arguments.rounds} done", flush=True)
+            summary: dict[str, Any] = {
+                "machine": contenders.machine(),
+                "precision": {runtime: model.info.precision for runtime, model in models.items()},
+                "ceilings": run.best_ceilings(),
+                "rates": run.rates(),
+                "memory": run.memory,
+                "baselines": [contender.name for contender in others],
+            }
+    reporting.report(summary, loaded=str(LOADED))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Load on a server of this machine: a client light enough to share two cores with it, closed loop and open arrivals."""
 
 import asyncio
+import random
 import time
 from collections import Counter
 from contextlib import suppress
@@ -44,9 +45,9 @@ class Client:
         self._port = parts.port
         self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
 
-    async def ask(self, request: bytes, outcome: Outcome) -> None:
-        """Send one request and count what comes."""
-        began = time.perf_counter()
+    async def ask(self, request: bytes, outcome: Outcome, due: float | None = None) -> None:
+        """Send one request and count what comes; its latency counts from ``due``, when it should have been sent."""
+        began = time.perf_counter() if due is None else due
         try:
             status = await self._ask(request)
         except (OSError, asyncio.IncompleteReadError, ValueError):
@@ -98,16 +99,24 @@ async def closed_loop(url: str, requests: list[bytes], *, clients: int, seconds:
     return outcome
 
 
-async def open_arrivals(url: str, requests: list[bytes], *, rate: float, seconds: float) -> Outcome:
-    """Requests that come evenly, ``rate`` a second, whether or not earlier ones were answered."""
+async def open_arrivals(
+    url: str, requests: list[bytes], *, rate: float, seconds: float, seed: int | None = None
+) -> Outcome:
+    """Requests that come whether or not earlier ones were answered, ``rate`` a second: evenly, or with a ``seed`` at random.
+
+    At random they come as a Poisson process does, as from many people who know nothing of each other. Latencies count from
+    when a request was due, so that a client or a server that halts hides nothing.
+    """
     outcome, client, sent = Outcome(), Client(url), 0
-    began = time.perf_counter()
+    gaps = random.Random(seed)
+    began, due = time.perf_counter(), 0.0
     async with asyncio.TaskGroup() as group:
         while (now := time.perf_counter() - began) < seconds:
-            while sent < now * rate:
-                group.create_task(client.ask(requests[sent % len(requests)], outcome))
+            while due < now:
+                group.create_task(client.ask(requests[sent % len(requests)], outcome, began + due))
                 sent += 1
-            await asyncio.sleep(0.002)
+                due += 1 / rate if seed is None else gaps.expovariate(rate)
+            await asyncio.sleep(0.001)
     outcome.seconds = time.perf_counter() - began
     await client.close()
     return outcome

@@ -67,21 +67,18 @@ class Server:
         self._log_path = folder / "server.log"
         with self._log_path.open("ab") as output:
             self.process = subprocess.Popen(
-                [
-                    Path(sys.executable).with_name("bentoml"),
-                    "serve",
-                    target,
-                    "--host",
-                    "127.0.0.1",
-                    "--port",
-                    str(self.port),
-                ],
+                self.command(target),
                 cwd=ROOT,
                 env=environment(folder, **settings) | dict(variables or {}),
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+
+    def command(self, target: str) -> list[str]:
+        """What serves ``target`` on ``self.port``."""
+        bentoml = str(Path(sys.executable).with_name("bentoml"))
+        return [bentoml, "serve", target, "--host", "127.0.0.1", "--port", str(self.port)]
 
     @property
     def log(self) -> str:
