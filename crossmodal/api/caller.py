@@ -45,5 +45,9 @@ def caller_of(request: Request) -> Caller:
     return caller if isinstance(caller, Caller) else ANYBODY
 
 
-Who = Annotated[Caller, Depends(caller_of)]
+async def _caller(request: Request) -> Caller:  # not plain: that would be run in a thread, for each request
+    return caller_of(request)
+
+
+Who = Annotated[Caller, Depends(_caller)]
 """The caller, for routes."""

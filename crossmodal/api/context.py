@@ -8,7 +8,7 @@ from crossmodal.errors import ModelUnavailable
 from crossmodal.wiring import Container
 
 
-def _container(request: Request) -> Container:
+async def _container(request: Request) -> Container:  # not plain: that would be run in a thread, for each request
     container: Container | None = request.app.state.container
     if container is None:
         raise ModelUnavailable("the model is being loaded; try again in a moment")
