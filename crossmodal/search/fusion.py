@@ -82,7 +82,8 @@ class Aim:
         # Only what weights are to each other counts, and a very small one is no rounding error then.
         parts = [replace(part, weight=max(-_MOST_UNWANTED, part.weight / largest)) for part in parts]
         wanted = [part for part in parts if part.weight > 0]
-        common = {modality: _common([part for part in wanted if part.modality is modality]) for modality in Modality}
+        apart = {part.modality for part in parts if part.weight <= 0}
+        common = {modality: _common([part for part in wanted if part.modality is modality]) for modality in apart}
         self._terms = [
             _Term(
                 part,
@@ -146,6 +147,8 @@ class Aim:
 
 def _together(parts: Sequence[Part]) -> float:
     """The standard deviation of the weighted sum of standard scores, for items that have nothing to do with the parts."""
+    if len(parts) == 1:
+        return parts[0].weight
     variance = 0.0
     for modality in Modality:
         own = [part for part in parts if part.modality is modality]
