@@ -7,11 +7,13 @@ from typing import Final, Literal, cast
 
 import structlog
 
+from crossmodal.clip import digests
 from crossmodal.clip.base import ClipModel
 from crossmodal.clip.calibration import read_calibration
 from crossmodal.clip.catalogue import resolve
 from crossmodal.clip.device import Precision, choose_device, choose_precision, set_threads
 from crossmodal.clip.exported import Export, StaleExport, find_export
+from crossmodal.clip.openclip_library import import_openclip
 from crossmodal.clip.openvino_runtime import OpenVinoClip, OtherEmbeddings, native_precision
 from crossmodal.clip.spec import LocalFolder, ModelSpec, parse_spec
 from crossmodal.errors import ConfigurationError
@@ -79,10 +81,14 @@ def load_model(
 
 
 def _load_torch(spec: ModelSpec, wanted: _Wanted) -> ClipModel:
+    if not isinstance(spec, LocalFolder):
+        import_openclip()  # its catalogue says what the others mean
+    checkpoint = resolve(spec)
+    digests.begin(checkpoint.weights)
+    import_openclip(checkpoint.model_cfg)
     place = choose_device(wanted.device)
     chosen = choose_precision(wanted.precision, place)
     set_threads(wanted.threads)
-    checkpoint = resolve(spec)
     from crossmodal.clip.torch_loading import NotComputable, load_torch
 
     try:
