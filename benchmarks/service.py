@@ -22,7 +22,7 @@ import numpy as np
 from crossmodal import imaging
 from crossmodal.clip.base import ClipModel
 from crossmodal.settings import Settings
-from crossmodal.wiring import build_model
+from crossmodal.startup import build_model
 from tools.servers import ROOT, Server
 
 BATCH_IMAGES, BATCH_TEXTS = 16, 32

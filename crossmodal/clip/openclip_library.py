@@ -15,6 +15,7 @@ __all__ = ["import_openclip"]
 
 _COMPILER: Final = ("torch._dynamo", "torch._dynamo.utils")
 
+
 def import_openclip(model_cfg: Mapping[str, Any] | None = None) -> None:
     """Import OpenCLIP and torch, with timm if the model of this configuration needs it; None for one of no timm.
 
