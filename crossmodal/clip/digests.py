@@ -12,7 +12,7 @@ from typing import Final
 
 __all__ = ["begin", "digest"]
 
-_PIECE: Final = 2**25
+PIECE: Final = 2**25
 """Bytes between two turns of the global lock, for which a busy thread lets others wait 5 ms."""
 
 _Identity = tuple[int, int, int, int]
@@ -52,7 +52,7 @@ def _work(path: Path, result: Future[str]) -> None:
 
 
 def _digest(path: Path) -> str:
-    found, piece = sha256(), bytearray(min(_PIECE, path.stat().st_size + 1))
+    found, piece = sha256(), bytearray(min(PIECE, path.stat().st_size + 1))
     view = memoryview(piece)
     with path.open("rb", buffering=0) as file:
         while count := file.readinto(piece):
