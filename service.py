@@ -75,6 +75,7 @@ _begun: Future[ClipModel] | None = None
 if supervision.served() == (_API if settings.encoder is EncoderPlace.LOCAL else _ENCODER):
     configure_logging()
     _begun = supervision.begin(lambda: build_model(settings))
+    _begun.add_done_callback(supervision.collect_nothing_meanwhile())
 
 app: Any = None
 """The HTTP API's FastAPI app; None in the process that starts workers, which needs none of what that imports."""

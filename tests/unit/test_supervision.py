@@ -257,6 +257,20 @@ async def test_work_that_ended_before_anybody_waited() -> None:
     assert await outcome(begun) == 42
 
 
+def test_nothing_is_collected_until_the_end(start: Start) -> None:
+    process = start(
+        """
+        import gc
+        print("ready", flush=True)
+        end = supervision.collect_nothing_meanwhile()
+        print(gc.isenabled(), gc.get_freeze_count() > 0)
+        end("whatever")
+        print(gc.isenabled(), gc.get_freeze_count() > 0)
+        """
+    )
+    assert [line_of(process), line_of(process)] == ["False False", "True True"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [

@@ -12,7 +12,7 @@ from crossmodal.clip.device import Precision
 from crossmodal.clip.spec import BUNDLED, LocalFolder
 from crossmodal.clip.unfilled import Unfilled
 from crossmodal.clip.weights import build_model
-from tests.unit.clip.model_folders import with_vision, write_folder
+from tests.unit.clip.model_folders import SMALL, with_vision, write_folder
 
 RESNET = {"image_size": 32, "layers": [1, 1, 1, 1], "width": 16, "patch_size": None}
 
@@ -25,9 +25,9 @@ def tensors(model: Any) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("kind", ["bundled", "transformer", "resnet"])
 def test_equal_to_openclips_own(kind: str, precision: Precision, tmp_path: Path) -> None:
-    folders = {"bundled": lambda: BUNDLED["tiny"], "transformer": lambda: write_folder(tmp_path / "model")}
-    make = folders.get(kind, lambda: write_folder(tmp_path / "model", model_cfg=with_vision(**RESNET)))
-    folder = make()
+    configurations = {"transformer": SMALL, "resnet": with_vision(**RESNET)}
+    configuration = configurations.get(kind)
+    folder = write_folder(tmp_path / "model", model_cfg=configuration) if configuration else BUNDLED["tiny"]
     ours = tensors(build_model(resolve(LocalFolder(folder, "model")), precision))
     reference = open_clip.create_model(f"local-dir:{folder}", precision=precision).eval()
     theirs = tensors(reference)
@@ -43,8 +43,8 @@ def test_equal_to_openclips_own(kind: str, precision: Precision, tmp_path: Path)
 
 def test_what_is_not_random_is_computed() -> None:
     with Unfilled():
-        norm = torch.nn.LayerNorm(4)
-        mask = torch.full((3, 3), float("-inf")).triu_(1)
+        norm: Any = torch.nn.LayerNorm(4)
+        mask: Any = torch.full((3, 3), float("-inf")).triu_(1)
         halved = torch.ones(2).to(torch.bfloat16)
     assert norm.weight.tolist() == [1.0] * 4
     assert mask[0].tolist() == [0.0, float("-inf"), float("-inf")]
@@ -55,7 +55,7 @@ def test_no_random_number_is_drawn() -> None:
     torch.manual_seed(0)
     before = torch.get_rng_state()
     with Unfilled():
-        layer = torch.nn.Linear(8, 8)
+        layer: Any = torch.nn.Linear(8, 8)
         low = layer.weight.data.to(torch.bfloat16)
     assert torch.equal(torch.get_rng_state(), before)
     assert (low.shape, low.dtype) == ((8, 8), torch.bfloat16)
