@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -36,9 +36,8 @@ from crossmodal.settings import BatcherKind, EncoderPlace, load_settings
 from crossmodal.startup import build_model, check_files
 from crossmodal.telemetry import configure_logging
 
-if (
-    TYPE_CHECKING
-):  # these, and what is imported where it is used, take seconds, which a process that starts workers saves
+# These, and what is imported where it is used, take seconds, which a process that starts workers saves.
+if TYPE_CHECKING:
     from crossmodal.encoder import Encoder as EncoderPort
     from crossmodal.encoder import LocalEncoder
     from crossmodal.search.pictures import PictureReader
@@ -70,12 +69,34 @@ except ConfigurationError as error:
     log.critical("cannot start", code=error.code, detail=error.detail)
     sys.exit(supervision.EXIT_MISCONFIGURED)
 
+
+@contextmanager
+def _fatal_if_misconfigured() -> Iterator[None]:
+    """End the whole server with one line if the block finds settings, weights or store unusable."""
+    try:
+        yield
+    except (ConfigurationError, FingerprintMismatch) as error:
+        cause = {} if error.__cause__ is None else {"cause": repr(error.__cause__)}
+        log.critical("cannot start", code=error.code, detail=error.detail, **cause)
+        supervision.end_server(_PARENT)
+
+
 _begun: Future[ClipModel] | None = None
 """The model, if this process is the one that loads it: in a thread, while the rest is imported."""
-if supervision.served() == (_API if settings.encoder is EncoderPlace.LOCAL else _ENCODER):
+if supervision.served():
     configure_logging()
+if supervision.served() == (_API if settings.encoder is EncoderPlace.LOCAL else _ENCODER):
     _begun = supervision.begin(lambda: build_model(settings))
     _begun.add_done_callback(supervision.collect_nothing_meanwhile())
+
+_pictures: "PictureReader | None" = None
+"""The decoders of the API, which start meanwhile too."""
+if supervision.served() == _API:
+    from crossmodal.wiring import build_pictures
+
+    with _fatal_if_misconfigured():
+        _pictures = build_pictures(settings)
+    _pictures.begin()
 
 app: Any = None
 """The HTTP API's FastAPI app; None in the process that starts workers, which needs none of what that imports."""
@@ -90,17 +111,6 @@ Vectors = Annotated[NDArray[np.float32], ContentType("application/json")]
 
 
 @contextmanager
-def _fatal_if_misconfigured() -> Iterator[None]:
-    """End the whole server with one line if the block finds settings, weights or store unusable."""
-    try:
-        yield
-    except (ConfigurationError, FingerprintMismatch) as error:
-        cause = {} if error.__cause__ is None else {"cause": repr(error.__cause__)}
-        log.critical("cannot start", code=error.code, detail=error.detail, **cause)
-        supervision.end_server(_PARENT)
-
-
-@contextmanager
 def _as_status() -> Iterator[None]:
     """Carry our errors between services as BentoML does: by their HTTP status."""
     try:
@@ -112,12 +122,6 @@ def _as_status() -> Iterator[None]:
 async def _model() -> ClipModel:
     """The model that this process began to load, or begins to load now."""
     return await supervision.outcome(_begun or supervision.begin(lambda: build_model(settings)))
-
-
-async def _start_early(pictures: "PictureReader") -> None:
-    """Start the decoders beside the model; what prevents it is met again, and told, when they are needed."""
-    with suppress(CrossModalError):
-        await pictures.start()
 
 
 async def _end_if_hung(encoder: "LocalEncoder") -> None:
@@ -305,14 +309,12 @@ class CrossModalSearch:
         self._tasks.append(asyncio.create_task(self._become_ready()))
 
     async def _become_ready(self) -> None:
-        from crossmodal.wiring import build_container, build_pictures
+        from crossmodal.wiring import build_container
 
         try:
             with _fatal_if_misconfigured():
-                pictures = build_pictures(settings)
-                self._tasks.append(asyncio.create_task(_start_early(pictures)))
                 encoder = await self._make_encoder()
-                self._container = app.state.container = build_container(settings, encoder, pictures)
+                self._container = app.state.container = build_container(settings, encoder, _pictures)
         except Exception:
             log.exception("loading failed; this process ends and is started anew")
             os._exit(1)

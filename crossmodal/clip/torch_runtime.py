@@ -89,7 +89,7 @@ class TorchClip:
         ids = torch.from_numpy(self._tokenizer.tokenize(self_check.CHECK_TEXTS).ids).to(self.info.device)
         with torch.inference_mode():
             # One by one: several at once take PyTorch many times as long there (see ``CutTextTower``).
-            reference = unit_rows(torch.cat([stock.encode(each) for each in ids.split(1)]))
+            reference = unit_rows(torch.cat([stock.encode(each[None]) for each in ids]))
             self._check_shape(reference, "texts")
             if owner is None:
                 return stock
