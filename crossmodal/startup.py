@@ -4,10 +4,12 @@ Small on purpose: it is imported in the process that only starts workers too, an
 thread while everything else is still being imported.
 """
 
+from crossmodal.clip import digests
 from crossmodal.clip.base import ClipModel
+from crossmodal.clip.spec import LocalFolder, parse_spec
 from crossmodal.search.policies import load_policies
 from crossmodal.search.vocabulary import load_vocabulary
-from crossmodal.settings import Settings
+from crossmodal.settings import ModelRuntime, Settings
 
 __all__ = ["build_model", "check_files"]
 
@@ -21,6 +23,11 @@ def check_files(settings: Settings) -> None:
 
 def build_model(settings: Settings) -> ClipModel:
     """Load the model the settings name. Raises ``ConfigurationError`` with one line that says what is wrong."""
+    spec = parse_spec(settings.model)
+    if isinstance(spec, LocalFolder):  # while what loads it is imported
+        exported = () if settings.runtime is ModelRuntime.TORCH else spec.path.glob("openvino_*.bin")
+        for path in (*exported, *spec.path.glob("*.safetensors")):
+            digests.begin(path)
     from crossmodal.clip.loading import load_model
 
     return load_model(
