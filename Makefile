@@ -118,6 +118,10 @@ eval: .venv/.dev system-packages ## measure what the service finds on the bundle
 bench: .venv/.dev ## measure the service against its own ceiling, in one run
 	$(BIN)/python -m benchmarks.service
 
+.PHONY: bench-cold-start
+bench-cold-start: .venv/.dev ## measure how long the service takes to be ready, beside a bare process that loads the same
+	$(BIN)/python -m benchmarks.cold_start
+
 .PHONY: bench-duplicates
 bench-duplicates: .venv/.dev ## measure what a search for duplicates costs, in 10,000 and 100,000 items
 	$(BIN)/python -m benchmarks.duplicates

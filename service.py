@@ -8,27 +8,22 @@ import asyncio
 import os
 import sys
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import aiohttp
 import bentoml
 import numpy as np
 import structlog
 from bentoml.exceptions import BentoMLException
 from bentoml.validators import ContentType
 from numpy.typing import NDArray
-from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from crossmodal import supervision
-from crossmodal.api import EdgeMiddleware, Traffic, TrafficLimits, create_app, protocol
-from crossmodal.api.cors import cors_options
-from crossmodal.api.gate import Gatekeeper
-from crossmodal.encoder import Encoder as EncoderPort
-from crossmodal.encoder import Lane, LocalEncoder, RemoteEncoder
-from crossmodal.encoder.remote import pack_info, pack_texts
+from crossmodal.batching import Lane
+from crossmodal.clip.base import ClipModel
 from crossmodal.errors import (
     ConfigurationError,
     CrossModalError,
@@ -38,9 +33,15 @@ from crossmodal.errors import (
     Overloaded,
 )
 from crossmodal.settings import BatcherKind, EncoderPlace, load_settings
+from crossmodal.startup import build_model, check_files
 from crossmodal.telemetry import configure_logging
-from crossmodal.wiring import Container, build_container, build_local_encoder, build_model, check_files
-from indexer.samples import index_samples_once
+
+# These, and what is imported where it is used, take seconds, which a process that starts workers saves.
+if TYPE_CHECKING:
+    from crossmodal.encoder import Encoder as EncoderPort
+    from crossmodal.encoder import LocalEncoder
+    from crossmodal.search.pictures import PictureReader
+    from crossmodal.wiring import Container
 
 _RETRY_SECONDS = 0.5
 _OVER_BENTOML = 30
@@ -48,26 +49,25 @@ _OVER_BENTOML = 30
 _HUNG_FACTOR = 3
 """A process whose model has hung for so many times the time that makes it unready ends and is started anew."""
 _PARENT = os.getppid()
-_API = "CrossModalSearch"
-"""The name of the entry service, as it stands on its workers' command lines."""
+_API, _ENCODER = "CrossModalSearch", "Encoder"
+"""The names of the services, as they stand on their workers' command lines."""
 
 log = structlog.get_logger()
 supervision.end_quietly_on_sigterm()
 # BentoML starts dead workers again, but not in a container, which would end instead. A replica that goes on with a new
 # worker in seconds is worth more than one that its scheduler has to place and start again.
 os.environ.pop("BENTOML_CONTAINERIZED", None)
-protocol.install()
 try:
     settings = load_settings()
-    gate = Gatekeeper.from_settings(settings)
+    if settings.keys_file is not None:
+        from crossmodal.api.gate import Gatekeeper
+
+        Gatekeeper.from_settings(settings)
     check_files(settings)
 except ConfigurationError as error:
     configure_logging()
     log.critical("cannot start", code=error.code, detail=error.detail)
     sys.exit(supervision.EXIT_MISCONFIGURED)
-
-Vectors = Annotated[NDArray[np.float32], ContentType("application/json")]
-"""The content type keeps BentoML from rebuilding a JSON schema for every response."""
 
 
 @contextmanager
@@ -81,6 +81,35 @@ def _fatal_if_misconfigured() -> Iterator[None]:
         supervision.end_server(_PARENT)
 
 
+_begun: Future[ClipModel] | None = None
+"""The model, if this process is the one that loads it: in a thread, while the rest is imported."""
+if supervision.served():
+    configure_logging()
+if supervision.served() == (_API if settings.encoder is EncoderPlace.LOCAL else _ENCODER):
+    _begun = supervision.begin(lambda: build_model(settings))
+    _begun.add_done_callback(supervision.collect_nothing_meanwhile())
+
+_pictures: "PictureReader | None" = None
+"""The decoders of the API, which start meanwhile too."""
+if supervision.served() == _API:
+    from crossmodal.wiring import build_pictures
+
+    with _fatal_if_misconfigured():
+        _pictures = build_pictures(settings)
+    _pictures.begin()
+
+app: Any = None
+"""The HTTP API's FastAPI app; None in the process that starts workers, which needs none of what that imports."""
+if not supervision.only_starts_workers():
+    from crossmodal.api import create_app, protocol
+
+    protocol.install()
+    app = create_app()
+
+Vectors = Annotated[NDArray[np.float32], ContentType("application/json")]
+"""The content type keeps BentoML from rebuilding a JSON schema for every response."""
+
+
 @contextmanager
 def _as_status() -> Iterator[None]:
     """Carry our errors between services as BentoML does: by their HTTP status."""
@@ -90,7 +119,12 @@ def _as_status() -> Iterator[None]:
         raise BentoMLException(error.detail, error_code=HTTPStatus(error.status)) from error
 
 
-async def _end_if_hung(encoder: LocalEncoder) -> None:
+async def _model() -> ClipModel:
+    """The model that this process began to load, or begins to load now."""
+    return await supervision.outcome(_begun or supervision.begin(lambda: build_model(settings)))
+
+
+async def _end_if_hung(encoder: "LocalEncoder") -> None:
     """Nothing can stop a thread that hangs in the model, but the process can be replaced."""
     while encoder.busy_seconds < _HUNG_FACTOR * settings.stall:  # noqa: ASYNC110 -- a hung thread sets no event
         await asyncio.sleep(settings.stall / 10)
@@ -112,10 +146,11 @@ class Encoder:
         configure_logging()
         supervision.end_with_parent()
         with _fatal_if_misconfigured(), supervision.exit_on_sigterm():
-            if settings.batcher is BatcherKind.BENTOML:
-                self._model = build_model(settings)
-            else:
-                self._encoder: LocalEncoder = build_local_encoder(settings)
+            self._model = build_model(settings) if _begun is None else _begun.result()
+        if settings.batcher is BatcherKind.OURS:
+            from crossmodal.wiring import build_local_encoder
+
+            self._encoder: LocalEncoder = build_local_encoder(settings, self._model)
 
     @bentoml.on_deployment
     @staticmethod
@@ -133,6 +168,8 @@ class Encoder:
     @bentoml.api
     async def describe(self) -> dict[str, Any]:
         """The model's ``ModelInfo`` as a JSON object; fails while the model hangs."""
+        from crossmodal.encoder.remote import pack_info
+
         if settings.batcher is BatcherKind.BENTOML:
             return pack_info(self._model.info)
         with _as_status():
@@ -149,6 +186,8 @@ class Encoder:
         @bentoml.api(batchable=True, max_batch_size=settings.max_batch_texts, max_latency_ms=settings.timeout * 1000)
         def embed_texts(self, texts: list[str]) -> Vectors:
             """Embed texts, packed for the wire; batches are gathered by BentoML."""
+            from crossmodal.encoder.remote import pack_texts
+
             return pack_texts(self._model.embed_texts(texts))
 
     else:
@@ -167,6 +206,8 @@ class Encoder:
             self, texts: list[str], lane: str = Lane.INTERACTIVE.value, fingerprint: str = ""
         ) -> Vectors:
             """Embed texts, packed for the wire; ``fingerprint``, if there is one, says which model is meant."""
+            from crossmodal.encoder.remote import pack_texts
+
             with _as_status():
                 await self._check(fingerprint)
                 return pack_texts(await self._encoder.embed_texts(texts, Lane(lane)))
@@ -191,6 +232,8 @@ class _Remote:
         self._client = client
 
     async def __call__(self, method: str, /, **arguments: Any) -> Any:
+        import aiohttp
+
         try:
             return await self._client.call(method, **arguments)
         except TimeoutError as error:
@@ -203,21 +246,9 @@ class _Remote:
             raise ModelUnavailable("the model's process cannot be reached; try again in a moment") from error
 
 
-app = create_app()
-traffic = Traffic(
-    TrafficLimits(
-        concurrency=settings.max_concurrency,
-        buffered=settings.max_buffered_bytes,
-        body=settings.max_body_bytes,
-        timeout=settings.timeout,
-    )
-)
-
-
-def _edge(inner: ASGIApp) -> ASGIApp:
-    """The edge around BentoML's whole app: what is refused costs no more than it must, and BentoML's own answers pass it."""
-    edge = EdgeMiddleware(inner, traffic=traffic, gate=gate)
-    return CORSMiddleware(edge, **cors_options(settings.cors_origins)) if settings.cors_origins else edge
+async def _nobody(*_: object) -> None:
+    """Stand for the app where nothing is served."""
+    raise RuntimeError("this process starts workers and serves nothing")
 
 
 @bentoml.service(
@@ -226,7 +257,7 @@ def _edge(inner: ASGIApp) -> ASGIApp:
     # Ours is the edge's: BentoML's breaks on content types that are not UTF-8, and a path can forge lines of it.
     logging={"access": {"enabled": False}},
 )
-@bentoml.asgi_app(app, path="/")
+@bentoml.asgi_app(app or _nobody, path="/")
 class CrossModalSearch:
     """The HTTP API; see `/docs.json`."""
 
@@ -236,10 +267,33 @@ class CrossModalSearch:
     def __init__(self) -> None:
         configure_logging()
         supervision.end_with_parent()
-        protocol.stand_around(_edge)
+        from crossmodal.api import Traffic, TrafficLimits, protocol
+        from crossmodal.api.gate import Gatekeeper
+
+        with _fatal_if_misconfigured():
+            self._gate = Gatekeeper.from_settings(settings)
+        self._traffic = Traffic(
+            TrafficLimits(
+                concurrency=settings.max_concurrency,
+                buffered=settings.max_buffered_bytes,
+                body=settings.max_body_bytes,
+                timeout=settings.timeout,
+            )
+        )
+        protocol.stand_around(self._edge)
         self._container: Container | None = None
         self._started = False
         self._tasks: list[asyncio.Task[None]] = []
+
+    def _edge(self, inner: ASGIApp) -> ASGIApp:
+        """The edge around BentoML's whole app: what is refused costs no more than it must, and BentoML's own answers pass it."""
+        from starlette.middleware.cors import CORSMiddleware
+
+        from crossmodal.api import EdgeMiddleware
+        from crossmodal.api.cors import cors_options
+
+        edge = EdgeMiddleware(inner, traffic=self._traffic, gate=self._gate)
+        return CORSMiddleware(edge, **cors_options(settings.cors_origins)) if settings.cors_origins else edge
 
     @bentoml.on_deployment
     @staticmethod
@@ -251,14 +305,16 @@ class CrossModalSearch:
     async def start(self) -> None:
         """Begin to load; until model and store answer the service is alive, but not ready."""
         supervision.on_sigterm(self._drain)
-        gate.start()
+        self._gate.start()
         self._tasks.append(asyncio.create_task(self._become_ready()))
 
     async def _become_ready(self) -> None:
+        from crossmodal.wiring import build_container
+
         try:
             with _fatal_if_misconfigured():
                 encoder = await self._make_encoder()
-                self._container = app.state.container = build_container(settings, encoder)
+                self._container = app.state.container = build_container(settings, encoder, _pictures)
         except Exception:
             log.exception("loading failed; this process ends and is started anew")
             os._exit(1)
@@ -274,18 +330,23 @@ class CrossModalSearch:
                 log.exception("opening failed")
                 await asyncio.sleep(_RETRY_SECONDS)
 
-    async def _make_encoder(self) -> EncoderPort:
+    async def _make_encoder(self) -> "EncoderPort":
+        from crossmodal.encoder import RemoteEncoder
+        from crossmodal.wiring import build_local_encoder
+
         if settings.encoder is EncoderPlace.SERVICE:
             return RemoteEncoder(_Remote(self.remote.to_async), with_lane=settings.batcher is BatcherKind.OURS)
-        encoder = await supervision.in_daemon_thread(lambda: build_local_encoder(settings))
+        encoder = build_local_encoder(settings, await _model())
         self._tasks.append(asyncio.create_task(_end_if_hung(encoder)))
         return encoder
 
-    async def _open(self, container: Container) -> None:
+    async def _open(self, container: "Container") -> None:
         with _fatal_if_misconfigured():
             await container.pictures.start()
             await container.open()
             if settings.samples is not None:
+                from indexer.samples import index_samples_once
+
                 await index_samples_once(container, settings.samples)
         self._started = True
 
@@ -295,16 +356,16 @@ class CrossModalSearch:
 
     async def _drain(self) -> None:
         """Not ready from now on, but answering still, for load balancers take their time; then finish what is left."""
-        traffic.draining = True
+        self._traffic.draining = True
         if self._started:
             await asyncio.sleep(settings.drain)
-        traffic.closed = True
-        await traffic.drained()
+        self._traffic.closed = True
+        await self._traffic.drained()
 
     @bentoml.on_shutdown
     async def stop(self) -> None:
         """Finish what runs and release the store."""
-        gate.close()
+        self._gate.close()
         for task in self._tasks:
             task.cancel()
         if self._container is None:

@@ -31,6 +31,7 @@ from crossmodal.search.seeing import Seeing
 from crossmodal.search.vocabulary import load_vocabulary
 from crossmodal.search.writing import ItemWriter
 from crossmodal.settings import BatcherKind, EncoderPlace, Settings, UrlFetching
+from crossmodal.startup import build_model
 from crossmodal.store.base import CollectionSpec, VectorStore
 from crossmodal.telemetry import BatchMetrics
 
@@ -99,22 +100,6 @@ class Container:
         self.media.close()
 
 
-def build_model(settings: Settings) -> ClipModel:
-    """Load the model the settings name. Raises ``ConfigurationError`` with one line that says what is wrong."""
-    from crossmodal.clip.loading import load_model
-
-    return load_model(
-        settings.model,
-        device=settings.device,
-        precision=settings.precision,
-        threads=settings.model_threads,
-        profile=settings.preprocessing.value,
-        runtime=settings.runtime.value,
-        exports=settings.exports,
-        cache=settings.compiled,
-    )
-
-
 def export_model(settings: Settings, out: Path | None) -> Path:
     """Export the model the settings name, to ``out`` or where ``build_model`` looks for it; returns the folder."""
     from crossmodal.clip import exporting
@@ -122,8 +107,8 @@ def export_model(settings: Settings, out: Path | None) -> Path:
     return exporting.export_model(settings.model, out=out, exports=settings.exports)
 
 
-def build_local_encoder(settings: Settings) -> LocalEncoder:
-    """Load the model and put the batcher before it. Raises ``ConfigurationError``."""
+def build_local_encoder(settings: Settings, model: ClipModel | None = None) -> LocalEncoder:
+    """Put the batcher before ``model``, or one that is loaded here. Raises ``ConfigurationError``."""
     limits = BatchLimits(
         images=settings.max_batch_images,
         texts=settings.max_batch_texts,
@@ -131,7 +116,7 @@ def build_local_encoder(settings: Settings) -> LocalEncoder:
         wait=settings.timeout / 2,
         stall=settings.stall,
     )
-    return LocalEncoder(build_model(settings), limits, BatchMetrics())
+    return LocalEncoder(model or build_model(settings), limits, BatchMetrics())
 
 
 def build_store(settings: Settings) -> VectorStore:
@@ -166,13 +151,6 @@ def build_fetcher(settings: Settings) -> Fetcher | None:
     return HttpFetcher(policy, max_bytes=settings.max_image_bytes, seconds=settings.fetch_timeout)
 
 
-def check_files(settings: Settings) -> None:
-    """Read the files that the settings name. Raises ``ConfigurationError`` before anything large is loaded."""
-    if settings.policies is not None:
-        load_policies(settings.policies)
-    load_vocabulary(settings.vocabulary)
-
-
 def with_cache(settings: Settings, encoder: Encoder) -> Encoder:
     """The encoder behind a memory of what it embedded, unless that is switched off."""
     # BentoML's batcher takes no fingerprint, so what came from a model exchanged a moment ago could be kept as this one's.
@@ -180,18 +158,14 @@ def with_cache(settings: Settings, encoder: Encoder) -> Encoder:
     return CachedEncoder(encoder, max_bytes=settings.cache_bytes) if settings.cache_bytes and not unsure else encoder
 
 
-def build_container(settings: Settings, encoder: Encoder) -> Container:
-    """Join store, media and use cases around an encoder. Raises ``ConfigurationError`` for a file that is not valid."""
-    policies = () if settings.policies is None else load_policies(settings.policies)
-    encoder = with_cache(settings, encoder)
-    store = build_store(settings)
-    media = MediaStore(settings.media_url, min_free=settings.min_free_bytes)
+def build_pictures(settings: Settings) -> PictureReader:
+    """What decodes pictures. Raises ``ConfigurationError`` for a host that is none."""
     limits = ImageLimits(
         max_bytes=settings.max_image_bytes,
         max_pixels=settings.max_image_pixels,
         max_aspect=settings.max_image_aspect,
     )
-    pictures = PictureReader(
+    return PictureReader(
         limits,
         workers=settings.decode_workers,
         max_queued=settings.max_queued_pictures,
@@ -200,6 +174,18 @@ def build_container(settings: Settings, encoder: Encoder) -> Container:
         # As many bytes as the client could have sent itself, and time left to embed what came.
         fetch_limits=FetchLimits(max_bytes=settings.max_body_bytes, seconds=settings.timeout / 2),
     )
+
+
+def build_container(settings: Settings, encoder: Encoder, pictures: PictureReader | None = None) -> Container:
+    """Join store, media, use cases and ``pictures``, if they are there already, around an encoder.
+
+    Raises ``ConfigurationError`` for a file that is not valid.
+    """
+    policies = () if settings.policies is None else load_policies(settings.policies)
+    encoder = with_cache(settings, encoder)
+    store = build_store(settings)
+    media = MediaStore(settings.media_url, min_free=settings.min_free_bytes)
+    pictures = pictures or build_pictures(settings)
     writer = ItemWriter(store, media)
     calibrations = Calibrations(encoder, store)
     texts = TextReader(encoder, max_text_chars=settings.max_text_chars)

@@ -7,10 +7,11 @@ same weights under another name are the same model.
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
-from hashlib import file_digest, sha256
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
+from crossmodal.clip.digests import digest
 from crossmodal.clip.text import Tokenizer
 from crossmodal.records import Preprocessing
 
@@ -49,9 +50,8 @@ def _preprocessing(preprocessing: Preprocessing) -> dict[str, Any]:
 
 
 def hash_weights(path: Path) -> str:
-    """SHA-256 of a weights file."""
-    with path.open("rb") as file:
-        return file_digest(file, "sha256").hexdigest()
+    """SHA-256 of a weights file; see ``digests``, which may have begun with it."""
+    return digest(path)
 
 
 def _architecture(model_cfg: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,11 +7,14 @@ from typing import Final, Literal, cast
 
 import structlog
 
+from crossmodal.clip import digests
 from crossmodal.clip.base import ClipModel
 from crossmodal.clip.calibration import read_calibration
 from crossmodal.clip.catalogue import resolve
 from crossmodal.clip.device import Precision, choose_device, choose_precision, set_threads
-from crossmodal.clip.exported import Export, StaleExport, find_export
+from crossmodal.clip.exported import MANIFEST, Export, StaleExport, export_folder, find_export
+from crossmodal.clip.openclip_library import import_openclip
+from crossmodal.clip.openvino_library import openvino
 from crossmodal.clip.openvino_runtime import OpenVinoClip, OtherEmbeddings, native_precision
 from crossmodal.clip.spec import LocalFolder, ModelSpec, parse_spec
 from crossmodal.errors import ConfigurationError
@@ -79,10 +82,14 @@ def load_model(
 
 
 def _load_torch(spec: ModelSpec, wanted: _Wanted) -> ClipModel:
+    if not isinstance(spec, LocalFolder):
+        import_openclip()  # its catalogue says what the others mean
+    checkpoint = resolve(spec)
+    digests.begin(checkpoint.weights)
+    import_openclip(checkpoint.model_cfg)
     place = choose_device(wanted.device)
     chosen = choose_precision(wanted.precision, place)
     set_threads(wanted.threads)
-    checkpoint = resolve(spec)
     from crossmodal.clip.torch_loading import NotComputable, load_torch
 
     try:
@@ -103,6 +110,7 @@ def _load_exported(
             f"Model {spec.name}: OpenVINO runs on the CPU in {' or '.join(_OPENVINO_PRECISIONS)}; "
             f"device {wanted.device} and precision {wanted.precision} were asked for."
         )
+    _hash_early(spec, exports)
     try:
         found = find_export(spec, exports)
         if found is not None:
@@ -115,6 +123,17 @@ def _load_exported(
     if needed:
         raise ConfigurationError(f"Model {spec.name} has no export; make one: python -m indexer export --model SPEC.")
     return None
+
+
+def _hash_early(spec: ModelSpec, exports: Path | None) -> None:
+    """Begin to hash the large files of an export and of its source, where there is one, and import OpenVINO meanwhile."""
+    folders = [spec.path] if isinstance(spec, LocalFolder) else []
+    places = [*folders, *([] if exports is None else [export_folder(exports, spec)])]
+    place = next((each for each in places if (each / MANIFEST).is_file()), None)
+    if place is not None:
+        for path in [*place.glob("openvino_*.bin"), *(file for each in folders for file in each.glob("*.safetensors"))]:
+            digests.begin(path)
+        openvino()
 
 
 def _load_openvino(folder: Path, export: Export, spec: ModelSpec, wanted: _Wanted, cache: Path | None) -> ClipModel:

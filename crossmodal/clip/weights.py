@@ -27,16 +27,19 @@ def build_model(checkpoint: Checkpoint, precision: Precision) -> Any:
 def _build(checkpoint: Checkpoint, precision: Precision) -> Any:
     import open_clip
 
+    from crossmodal.clip.unfilled import Unfilled
+
     # The size is the architecture's; a configuration that says otherwise does not change what the model takes.
     preprocessing = {key: value for key, value in checkpoint.preprocess_cfg.items() if key != "size"}
     try:
-        model = open_clip.create_model(
-            checkpoint.architecture,
-            load_weights=False,
-            pretrained_text=False,
-            precision=precision,
-            force_preprocess_cfg=preprocessing,
-        )
+        with Unfilled():  # ``_load`` takes nothing but a full set of weights
+            model = open_clip.create_model(
+                checkpoint.architecture,
+                load_weights=False,
+                pretrained_text=False,
+                precision=precision,
+                force_preprocess_cfg=preprocessing,
+            )
     except Exception as error:
         raise ConfigurationError(
             f"Model {checkpoint.name}: OpenCLIP cannot build this architecture: {_one_line(error)}"

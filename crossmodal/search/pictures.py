@@ -104,6 +104,11 @@ class PictureReader:
         self._max_queued = max_queued
         self._queued = 0
 
+    def begin(self) -> None:
+        """Begin to start all processes, without waiting; what prevents it is told by ``start``, or by the first picture."""
+        for decoder in self._decoders:
+            self._waiters.submit(decoder.start)
+
     async def start(self) -> None:
         """Start all processes now rather than with the first pictures. Raises ``ServerError`` if that cannot be."""
         loop = asyncio.get_running_loop()

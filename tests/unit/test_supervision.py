@@ -1,5 +1,6 @@
 """Signals, exit status and children, in processes of their own: what is tested ends them."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -12,7 +13,15 @@ from subprocess import PIPE
 import psutil
 import pytest
 
-from crossmodal.supervision import EXIT_MISCONFIGURED, in_daemon_thread, others_ended
+from crossmodal.supervision import (
+    EXIT_MISCONFIGURED,
+    begin,
+    in_daemon_thread,
+    only_starts_workers,
+    others_ended,
+    outcome,
+    served,
+)
 from tools.servers import ROOT
 
 Start = Callable[..., subprocess.Popen[str]]
@@ -240,3 +249,55 @@ def test_a_daemon_thread_does_not_keep_the_process(start: Start) -> None:
         """
     )
     assert process.wait(10) == 0
+
+
+async def test_work_that_ended_before_anybody_waited() -> None:
+    begun = begin(lambda: 6 * 7)
+    assert begun.result(10) == 42
+    assert await outcome(begun) == 42
+
+
+def test_nothing_is_collected_until_the_end(start: Start) -> None:
+    process = start(
+        """
+        import gc
+        print("ready", flush=True)
+        end = supervision.collect_nothing_meanwhile()
+        print(gc.isenabled(), gc.get_freeze_count() > 0)
+        end("whatever")
+        print(gc.isenabled(), gc.get_freeze_count() > 0)
+        """
+    )
+    assert [line_of(process), line_of(process)] == ["False False", "True True"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["/bin/bentoml", "serve", "service:CrossModalSearch"], (True, "")),
+        (["/bin/bentoml", "build"], (False, "")),
+        (["/lib/worker/service.py", "service:CrossModalSearch", "--service-name", "Encoder"], (False, "Encoder")),
+        (["/lib/worker/service.py", "--service-name"], (False, "")),
+        (["/bin/pytest"], (False, "")),
+    ],
+)
+def test_which_process_this_is(
+    monkeypatch: pytest.MonkeyPatch, arguments: list[str], expected: tuple[bool, str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", arguments)
+    assert (only_starts_workers(), served()) == expected
+
+
+def test_the_process_that_starts_workers_imports_neither_the_api_nor_a_model() -> None:
+    program = """
+import sys
+sys.argv[:] = ["bentoml", "serve", "service:CrossModalSearch"]
+import service
+heavy = ["fastapi", "crossmodal.wiring", "crossmodal.api", "aiohttp", "PIL", "torch", "openvino", "qdrant_client"]
+print([name for name in heavy if name in sys.modules], service.app)
+"""
+    outcome = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT, env=os.environ | {"CROSSMODAL_MODEL": "tiny"}, capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert outcome.stdout.splitlines()[-1] == "[] None"

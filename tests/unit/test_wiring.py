@@ -12,8 +12,9 @@ from crossmodal.errors import (
     ValidationFailed,
 )
 from crossmodal.settings import BatcherKind, EncoderPlace, PreprocessingProfile, Settings, UrlFetching
+from crossmodal.startup import build_model
 from crossmodal.store.exact import ExactStore
-from crossmodal.wiring import build_container, build_fetcher, build_model, build_store, with_cache
+from crossmodal.wiring import build_container, build_fetcher, build_store, with_cache
 from tests.fakes import ColourModel
 from tests.pictures import many_scans, png_bomb
 

@@ -155,7 +155,7 @@ def test_serving_imports_neither_torch_nor_open_clip_nor_telemetry(exports: Path
 import json, sys
 import numpy as np
 from crossmodal.settings import Settings
-from crossmodal.wiring import build_model
+from crossmodal.startup import build_model
 model = build_model(Settings())
 model.embed_texts(["a dog"]), model.embed_pixels(np.zeros((1, 32, 32, 3), np.uint8))
 names = ["torch", "open_clip", "torchvision", "openvino_telemetry", "transformers", "openvino"]
