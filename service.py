@@ -287,11 +287,15 @@ class CrossModalSearch:
 
     def _edge(self, inner: ASGIApp) -> ASGIApp:
         """The edge around BentoML's whole app: what is refused costs no more than it must, and BentoML's own answers pass it."""
+        from bentoml._internal.container import BentoMLContainer
         from starlette.middleware.cors import CORSMiddleware
 
         from crossmodal.api import EdgeMiddleware
         from crossmodal.api.cors import cors_options
+        from crossmodal.api.untraced import Untraced
 
+        if BentoMLContainer.tracing.exporter_type.get() is None:  # its spans would go nowhere
+            inner = Untraced(inner)
         edge = EdgeMiddleware(inner, traffic=self._traffic, gate=self._gate)
         return CORSMiddleware(edge, **cors_options(settings.cors_origins)) if settings.cors_origins else edge
 
