@@ -10,7 +10,7 @@ from PIL import Image, ImageOps
 from crossmodal.errors import ValidationFailed
 from crossmodal.records import Preprocessing
 
-FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
+_FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 
 
 def to_pixels(image: Image.Image, preprocessing: Preprocessing) -> NDArray[np.uint8]:
@@ -66,7 +66,7 @@ def padded(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
 
 def _square(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
     """Resize, then crop or pad."""
-    resized = image.resize(fitted(*image.size, preprocessing), FILTERS[preprocessing.interpolation])
+    resized = image.resize(fitted(*image.size, preprocessing), _FILTERS[preprocessing.interpolation])
     if preprocessing.resize_mode == "longest":
         return padded(resized, preprocessing)
     size = preprocessing.size
