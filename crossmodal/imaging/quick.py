@@ -7,11 +7,11 @@ as far as the picture reaches into it.
 """
 
 from dataclasses import dataclass
-from functools import cache
 from math import ceil
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
+from cykooz_resizer import CropBox, FilterType, ResizeAlg, ResizeOptions, Resizer
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -22,6 +22,9 @@ from crossmodal.records import Preprocessing
 
 OVERSAMPLING: Final = 2.0
 """A JPEG is decoded at no less than this times what it is resized to. docs/adr/0017-fast-preprocessing.md has what other values gain."""
+
+# Catmull and Rom's is Pillow's bicubic: the cubic of a = -0.5.
+_KERNELS = {"bicubic": FilterType.catmull_rom, "bilinear": FilterType.bilinear}
 
 Box = tuple[float, float, float, float]
 
@@ -69,24 +72,12 @@ def quick_pixels(picture: Scaled, preprocessing: Preprocessing) -> NDArray[np.ui
 
 def _resized(rgb: Image.Image, size: tuple[int, int], box: Box, interpolation: str) -> Image.Image:
     """Antialiased as Pillow does it: the same kernels, as wide as the pixels of the result."""
-    library = _library()
     left, top, right, bottom = box
-    kernels = {"bicubic": library.FilterType.catmull_rom, "bilinear": library.FilterType.bilinear}
-    options = library.ResizeOptions(
-        library.ResizeAlg.convolution(kernels[interpolation]),
-        crop_box=library.CropBox(left, top, right - left, bottom - top),
-    )
+    algorithm, crop = ResizeAlg.convolution(_KERNELS[interpolation]), CropBox(left, top, right - left, bottom - top)
     small = Image.new("RGB", size)
-    library.Resizer().resize_pil(rgb, small, options)
+    # A new one for each picture costs nothing, and one cannot be used by two threads.
+    Resizer().resize_pil(rgb, small, ResizeOptions(algorithm, crop_box=crop))
     return small
-
-
-@cache
-def _library() -> Any:
-    """Imported where it is used: the other profiles do without."""
-    import cykooz_resizer
-
-    return cykooz_resizer
 
 
 def _least_size(width: int, height: int, preprocessing: Preprocessing) -> tuple[int, int]:
