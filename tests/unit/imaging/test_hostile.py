@@ -24,6 +24,8 @@ SEEDS = [
     encoded(SMALL.convert("F"), "TIFF"),
     encoded(SMALL.convert("RGBA"), "WEBP", lossless=True),
     run_length_bmp(4, 2, b"\x04\x05\x00\x00\x04\xff\x00\x01"),
+    encoded(quadrants(1040, 520), "JPEG", quality=30),  # decoded at a quarter in the fast profile
+    encoded(quadrants(1040, 520), "JPEG", quality=30, progressive=True),
 ]
 SIGNATURES = [seed[:12] for seed in SEEDS]
 

@@ -1,6 +1,6 @@
 """The fast profile: the pixels of the standard one to within little, from as few decoded pixels as are enough."""
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pytest
@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from crossmodal.errors import ImageUndecodable
+from crossmodal.errors import ClientError, ImageUndecodable
 from crossmodal.imaging import ImageLimits, decode, prepare, to_pixels
 from crossmodal.imaging.decode import checked
 from crossmodal.imaging.quick import Scaled, load_scaled, quick_pixels
 from crossmodal.imaging.signature import LAYOUT
-from crossmodal.records import Preprocessing
+from crossmodal.records import Preprocessing, Profile
+from tests.corpus.pictures import bad_files
 from tests.pictures import encoded, many_scans, photograph, quadrants, swapped_profile
 from tests.unit.imaging.test_decode import WHOLE
 
@@ -146,6 +147,17 @@ def test_truncated_pictures_are_refused(name: str, kept: float) -> None:
     with pytest.raises(ImageUndecodable) as standard:
         prepare(content[: int(len(content) * kept)], preparing(8, profile="standard"))
     assert caught.value.detail == standard.value.detail
+
+
+@pytest.mark.parametrize("name", list(bad_files()))
+def test_what_is_refused_is_refused_in_the_same_words(name: str) -> None:
+    content = bad_files()[name]
+    refusals = []
+    for profile in get_args(Profile):
+        with pytest.raises(ClientError) as caught:
+            prepare(content, preparing(8, profile=profile))
+        refusals.append((caught.type, caught.value.detail))
+    assert len(set(refusals)) == 1
 
 
 def test_a_large_jpeg_cut_anywhere_is_refused_though_it_is_scaled() -> None:
