@@ -23,8 +23,8 @@ from crossmodal.clip.loading import load_model
 from crossmodal.imaging import prepare
 from crossmodal.records import Embeddings, Preprocessing, Profile
 
-SAMPLES = Path(__file__).resolve().parents[1] / "samples" / "images"
-PHOTOGRAPHS = ("cat", "cup-of-coffee", "flower", "rocket", "temple")
+PHOTOGRAPHS = Path(__file__).resolve().parents[1] / "samples" / "images" / "photographs"
+NAMES = ("cat", "cup-of-coffee", "flower", "rocket", "temple")
 PREPARING = Preprocessing(224, "bicubic", "shortest", (0.5,) * 3, (0.5,) * 3)
 KINDS: dict[str, tuple[tuple[int, int], str, dict[str, object]]] = {
     "JPEG 640 x 480": ((640, 480), "JPEG", {"quality": 85}),
@@ -46,8 +46,8 @@ def made(kind: str) -> list[bytes]:
     """The photographs as files of a kind."""
     (width, height), name, options = KINDS[kind]
     files = []
-    for photograph in PHOTOGRAPHS if width < 3000 else PHOTOGRAPHS[:2]:
-        with Image.open(SAMPLES / f"{photograph}.jpg") as image:
+    for photograph in NAMES if width < 3000 else NAMES[:2]:
+        with Image.open(PHOTOGRAPHS / f"{photograph}.jpg") as image:
             buffer = BytesIO()
             image.convert("RGB").resize((width, height), Image.Resampling.BICUBIC).save(buffer, name, **options)
         files.append(buffer.getvalue())

@@ -15,8 +15,8 @@ def varied() -> dict[str, bytes]:
     """Encoded pictures by name: what a phone, a page and a scanner send, and two of fine detail at every scale."""
     files = {}
     for index, name in enumerate(NAMES):
-        content = (SAMPLES / f"{name}.jpg").read_bytes()
-        image = Image.open(SAMPLES / f"{name}.jpg").convert("RGB")
+        content = (SAMPLES / "photographs" / f"{name}.jpg").read_bytes()
+        image = Image.open(SAMPLES / "photographs" / f"{name}.jpg").convert("RGB")
         files[f"{name}, as it is"] = content
         for what, (width, height), kind, quality in (
             ("640 x 480", (640, 480), "JPEG", 85),
