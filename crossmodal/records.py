@@ -139,8 +139,9 @@ Statistics = Mapping[PairName, PairStatistics]
 """By pair; pairs that were not measured are missing."""
 
 
-Profile = Literal["standard", "reference"]
-"""How a file becomes RGB: ``standard`` as a viewer shows it, ``reference`` as OpenCLIP's own transform makes it."""
+Profile = Literal["standard", "reference", "fast"]
+"""How a file becomes pixels: ``standard`` as a viewer shows it, ``reference`` as OpenCLIP's own transform makes it, ``fast``
+as a viewer shows it with less work, the pixels slightly others."""
 
 
 @dataclass(frozen=True, slots=True)

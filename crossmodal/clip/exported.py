@@ -45,7 +45,7 @@ _Positive = Annotated[int, Field(gt=0)]
 
 
 class StaleExport(ConfigurationError):
-    """The export was made of other files than the folder holds now."""
+    """The export was made of other files than the folder holds now, or before there was what is asked of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +134,16 @@ def read_references(folder: Path, name: str) -> Mapping[str, Embeddings]:
         raise ConfigurationError(f"Model {name}: the references of its export cannot be read: {error}.") from error
 
 
+def fingerprint_in(export: Export, profile: Profile) -> str:
+    """The source model's fingerprint in ``profile``. Raises StaleExport if the export is older than that profile."""
+    try:
+        return export.fingerprints[profile]
+    except KeyError:
+        raise StaleExport(
+            f"Model {export.name}: its export is older than the profile {profile}; {_again(export.name)}."
+        ) from None
+
+
 def _read_manifest(folder: Path, name: str) -> Export:
     try:
         export = _MANIFEST.validate_json((folder / MANIFEST).read_bytes())
@@ -141,7 +151,7 @@ def _read_manifest(folder: Path, name: str) -> Export:
         raise ConfigurationError(
             f"Model {name}: {MANIFEST} cannot be read ({_one_line(error)}); {_again(name)}."
         ) from error
-    if set(export.files) != set(FILES) or set(export.fingerprints) != {"standard", "reference"}:
+    if set(export.files) != set(FILES) or not {"standard", "reference"} <= set(export.fingerprints):
         raise ConfigurationError(f"Model {name}: {MANIFEST} does not name what an export is made of; {_again(name)}.")
     return export
 

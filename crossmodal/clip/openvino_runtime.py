@@ -12,7 +12,14 @@ import structlog
 from crossmodal.clip import self_check
 from crossmodal.clip.base import ModelInfo, TextEmbeddings
 from crossmodal.clip.device import Precision
-from crossmodal.clip.exported import IMAGE_GRAPH, TEXT_GRAPH, Export, read_references, read_tokenizer
+from crossmodal.clip.exported import (
+    IMAGE_GRAPH,
+    TEXT_GRAPH,
+    Export,
+    fingerprint_in,
+    read_references,
+    read_tokenizer,
+)
 from crossmodal.clip.openvino_library import openvino
 from crossmodal.errors import ConfigurationError
 from crossmodal.records import Embeddings, Pixels, Profile, Statistics
@@ -106,7 +113,7 @@ def _info(export: Export, profile: Profile, calibration: Statistics | None, prec
         dim=export.dim,
         context_length=export.context_length,
         preprocessing=replace(export.preprocessing, profile=profile),
-        fingerprint=export.fingerprints[profile],
+        fingerprint=fingerprint_in(export, profile),
         device="cpu",
         precision=precision,
         logit_scale=export.logit_scale,

@@ -21,7 +21,16 @@ _PLAIN = {"L", "RGB", "CMYK"}
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Make a new RGB picture of any mode, without metadata.
+    """Make a new RGB picture of any mode, without metadata, as ``as_rgb`` does. Raises whatever Pillow raises."""
+    rgb = as_rgb(image)
+    if rgb is image:
+        rgb = image.copy()
+        rgb.info = {}
+    return rgb
+
+
+def as_rgb(image: Image.Image) -> Image.Image:
+    """Make RGB of a picture of any mode; one that needs nothing is returned itself, any other without metadata.
 
     Transparency is composited on white; an ICC profile that fits the mode is applied (a broken one is ignored);
     CMYK goes through its profile, else through Pillow's plain conversion; more than 8 bits are scaled, as
@@ -34,9 +43,8 @@ def to_rgb(image: Image.Image) -> Image.Image:
         ground = Image.new("RGB", rgb.size, _WHITE)
         ground.paste(rgb, mask=alpha)
         rgb = ground
-    if rgb is image:
-        rgb = image.copy()
-    rgb.info = {}
+    if rgb is not image:
+        rgb.info = {}
     return rgb
 
 

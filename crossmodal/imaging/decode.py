@@ -20,7 +20,7 @@ from PIL import (
 
 from crossmodal.errors import ClientError, ImageTooLarge, ImageUndecodable
 from crossmodal.imaging.bounds import Pieces, check_body
-from crossmodal.imaging.colour import to_rgb
+from crossmodal.imaging.colour import as_rgb, to_rgb
 from crossmodal.imaging.formats import sniff
 from crossmodal.imaging.limits import ImageLimits
 
@@ -65,7 +65,8 @@ def decode(content: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> Image.Image:
     Raises PayloadTooLarge, UnsupportedMediaType, ImageUndecodable, ImageTooLarge; nothing else.
     """
     with opened(content, limits) as image:
-        return as_shown(image, content)
+        shown = as_shown(image, content)
+        return to_rgb(shown) if shown is image else shown
 
 
 @contextmanager
@@ -74,20 +75,39 @@ def opened(content: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> Iterator[Ima
 
     Raises what ``decode`` raises; whatever Pillow raises within the block comes out as one of those, too.
     """
+    with checked(content, limits) as image:
+        image.load()
+        yield image
+
+
+@contextmanager
+def checked(content: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> Iterator[Image.Image]:
+    """Check an encoded picture and do not load it yet, so that it can be told at which scale. Raises as ``opened`` does."""
     limits.check_bytes(len(content))
     name = sniff(content)
     with pillow_errors(name), _READERS[name](Pieces(content, name), "") as image:
         limits.check_size(*image.size)
         check_body(image, content)
-        image.load()
         yield image
 
 
 def as_shown(image: Image.Image, content: bytes) -> Image.Image:
-    """Make RGB of a picture that was ``opened`` from ``content``: upright, on white, in sRGB."""
-    if image.format == "PNG":
-        _correct_transparency(image, content[_PNG_DEPTH_AT])
-    return to_rgb(upright(image))
+    """Make RGB of a picture that was ``opened`` from ``content``: upright, on white, in sRGB.
+
+    The result is for reading only, within the block: one that needs nothing done is returned itself, with its metadata.
+    """
+    _correct_transparency(image, content)
+    turned = upright(image)
+    rgb = as_rgb(turned)
+    if rgb is not image:
+        rgb.info = {}
+    return rgb
+
+
+def as_coloured(image: Image.Image, content: bytes) -> Image.Image:
+    """Do the same without turning it."""
+    _correct_transparency(image, content)
+    return as_rgb(image)
 
 
 @contextmanager
@@ -111,12 +131,17 @@ def pillow_errors(name: str) -> Iterator[None]:
 
 def upright(image: Image.Image) -> Image.Image:
     """Turn a picture as its EXIF orientation says; one whose EXIF cannot be read stays as it is."""
+    method = turn_of(image)
+    return image if method is None else image.transpose(method)
+
+
+def turn_of(image: Image.Image) -> Image.Transpose | None:
+    """What has to be done to the pixels so that they are upright; None for nothing, or where the EXIF cannot be read."""
     try:
         orientation = image.getexif().get(_ORIENTATION)
     except Exception:  # noqa: BLE001 - broken metadata is no reason to refuse good pixels, and fails in any way it likes
-        return image
-    method = _TRANSPOSED.get(orientation) if isinstance(orientation, int) else None
-    return image if method is None else image.transpose(method)
+        return None
+    return _TRANSPOSED.get(orientation) if isinstance(orientation, int) else None
 
 
 def _hush_pillow() -> None:
@@ -129,8 +154,11 @@ def _hush_pillow() -> None:
         warnings.filterwarnings("ignore", module=_PILLOW.pattern)
 
 
-def _correct_transparency(image: Image.Image, depth: int) -> None:
+def _correct_transparency(image: Image.Image, content: bytes) -> None:
     """Bring the transparent colour of a PNG to 8 bits, as Pillow does with the pixels but not with this."""
+    if image.format != "PNG":
+        return
+    depth = content[_PNG_DEPTH_AT]
     value = image.info.get("transparency")
     if image.mode == "L" and isinstance(value, int):
         image.info["transparency"] = value * _GREY_SCALES.get(depth, 1)

@@ -2,16 +2,18 @@
 
 from base64 import b64encode
 from io import BytesIO
+from typing import Final
 
 from PIL import Image
 
 from crossmodal.imaging.colour import to_rgb
 from crossmodal.imaging.formats import media_type
 
+THUMBNAIL_SIDE: Final = 256
 _THUMBNAIL_QUALITY = 80
 
 
-def thumbnail(image: Image.Image, side: int = 256) -> bytes:
+def thumbnail(image: Image.Image, side: int = THUMBNAIL_SIDE) -> bytes:
     """Encode ``image`` as WebP of quality 80 within ``side`` x ``side`` pixels: aspect kept, never enlarged, no metadata."""
     small = to_rgb(image)
     small.thumbnail((side, side), Image.Resampling.BICUBIC)

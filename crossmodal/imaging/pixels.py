@@ -28,47 +28,47 @@ def reference_pixels(image: Image.Image, preprocessing: Preprocessing) -> NDArra
 
     So palettes and single bits are not smoothed, samples of 16 bits are clipped, and what was transparent shows.
     """
-    fit = {"shortest": _shortest, "longest": _longest, "squash": _squash}[preprocessing.resize_mode]
-    return np.array(fit(image, preprocessing).convert("RGB"), dtype=np.uint8)
+    return np.array(_square(image, preprocessing).convert("RGB"), dtype=np.uint8)
 
 
-def _shortest(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
-    """The shorter side to ``size``, then the centre: torchvision's Resize and CenterCrop."""
+def fitted(width: float, height: float, preprocessing: Preprocessing) -> tuple[int, int]:
+    """Width and height in pixels to which a picture is resized, before it is cropped or padded to ``size`` x ``size``."""
     size = preprocessing.size
-    width, height = image.size
-    if width <= height:
-        resized = _resize(image, size, int(size * height / width), preprocessing)
-    else:
-        resized = _resize(image, int(size * width / height), size, preprocessing)
-    left = round((resized.width - size) / 2.0)
-    top = round((resized.height - size) / 2.0)
-    return resized.crop((left, top, left + size, top + size))
+    if preprocessing.resize_mode == "squash":
+        return size, size
+    if preprocessing.resize_mode == "longest":
+        ratio = max(height / size, width / size)
+        # At least 1: the reference rounds a side below half a pixel to 0 and fails.
+        return max(1, round(width / ratio)), max(1, round(height / ratio))
+    return (size, int(size * height / width)) if width <= height else (int(size * width / height), size)
 
 
-def _longest(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
-    """The longer side to ``size``, padded around: OpenCLIP's ResizeKeepRatio and CenterCropOrPad."""
-    size = preprocessing.size
-    ratio = max(image.height / size, image.width / size)
-    # At least 1: the reference rounds a side below half a pixel to 0 and fails.
-    resized = _resize(image, max(1, round(image.width / ratio)), max(1, round(image.height / ratio)), preprocessing)
-    across, down = size - resized.width, size - resized.height
+def corner(across: int, down: int, size: int) -> tuple[int, int]:
+    """Left and top of the centre of ``size`` x ``size`` pixels within ``across`` x ``down``, as torchvision rounds them."""
+    return round((across - size) / 2.0), round((down - size) / 2.0)
+
+
+def padded(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
+    """Fill up to ``size`` x ``size`` with ``fill_color`` in every channel: OpenCLIP's CenterCropOrPad.
+
+    In a palette picture with its entry of that number, as torchvision does.
+    """
+    across, down = preprocessing.size - image.width, preprocessing.size - image.height
     border = (across // 2, down // 2, (across + 1) // 2, (down + 1) // 2)
-    return _expand(resized, border, preprocessing.fill_color) if any(border) else resized
-
-
-def _expand(image: Image.Image, border: tuple[int, int, int, int], fill: int) -> Image.Image:
-    """Pad with ``fill`` in every channel, in a palette picture with its entry of that number, as torchvision does."""
-    channels = len(image.getbands())
-    padded = ImageOps.expand(image, border, fill if channels == 1 else (fill,) * channels)
+    if not any(border):
+        return image
+    fill, channels = preprocessing.fill_color, len(image.getbands())
+    filled = ImageOps.expand(image, border, fill if channels == 1 else (fill,) * channels)
     if image.mode == "P":
-        padded.putpalette(image.getpalette() or b"")
-    return padded
+        filled.putpalette(image.getpalette() or b"")
+    return filled
 
 
-def _squash(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
-    """Both sides to ``size``, whatever the aspect."""
-    return _resize(image, preprocessing.size, preprocessing.size, preprocessing)
-
-
-def _resize(image: Image.Image, width: int, height: int, preprocessing: Preprocessing) -> Image.Image:
-    return image.resize((width, height), _FILTERS[preprocessing.interpolation])
+def _square(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
+    """Resize, then crop or pad."""
+    resized = image.resize(fitted(*image.size, preprocessing), _FILTERS[preprocessing.interpolation])
+    if preprocessing.resize_mode == "longest":
+        return padded(resized, preprocessing)
+    size = preprocessing.size
+    left, top = corner(*resized.size, size)
+    return resized.crop((left, top, left + size, top + size))

@@ -5,7 +5,9 @@ import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
+from typing import get_args
 
+from crossmodal.records import Profile
 from tests.corpus.cases import Case, all_cases
 from tests.corpus.running import Examiner
 from tools.servers import Server
@@ -20,6 +22,9 @@ def main() -> int:
     action.add_argument("--list", action="store_true", help="name, class, route, status and code of every case")
     action.add_argument("--run", action="store_true", help="ask them all")
     parser.add_argument("--encoder", choices=("local", "service"), default="local", help="where the model is")
+    parser.add_argument(
+        "--preprocessing", choices=get_args(Profile), default="standard", help="how pictures are prepared"
+    )
     parser.add_argument("--only", default="", help="part of the names or classes to take")
     arguments = parser.parse_args()
     chosen = [case for case in all_cases() if arguments.only in f"{case.group}/{case.name}"]
@@ -27,13 +32,13 @@ def main() -> int:
         for case in chosen:
             print("\t".join([case.name, case.group, case.route, str(case.status or "closed"), case.code or "-"]))  # noqa: T201  a command
         return 0
-    return _run(chosen, arguments.encoder)
+    return _run(chosen, ENCODER=arguments.encoder, PREPROCESSING=arguments.preprocessing)
 
 
-def _run(cases: list[Case], encoder: str) -> int:
+def _run(cases: list[Case], **settings: str) -> int:
     passed: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as folder:
-        server = Server(Path(folder), ENCODER=encoder, TIMEOUT=TIMEOUT)
+        server = Server(Path(folder), TIMEOUT=TIMEOUT, **settings)
         try:
             server.wait_until_ready()
             examiner = Examiner(server)

@@ -135,6 +135,13 @@ def _too_large() -> dict[str, Callable[[], bytes]]:
     }
 
 
+def bad_files() -> dict[str, bytes]:
+    """Every picture here that is refused, by name."""
+    files = {f"{kind.lower()}-truncated": good(kind)[: len(good(kind)) // 2] for kind in FORMATS}
+    files |= {f"{kind.lower()}-corrupt": _corrupt(good(kind)) for kind in FORMATS}
+    return files | _undecodable() | _foreign() | {name: build() for name, build in _too_large().items()}
+
+
 def cases() -> list[Case]:
     given = Collector("pictures")
     route = f"POST {SEARCH}"

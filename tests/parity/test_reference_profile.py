@@ -2,7 +2,7 @@
 
 import warnings
 from io import BytesIO
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from torchvision.transforms import Compose, Normalize
 
 from crossmodal.errors import ImageTooLarge, ImageUndecodable
 from crossmodal.imaging import ImageLimits, prepare
-from crossmodal.records import Preprocessing
+from crossmodal.records import Preprocessing, Profile
 from tests.pictures import cmyk_profile, encoded, linear_grey_profile, png, png_bomb, swapped_profile, tiff
 
 SIZE = 32
@@ -136,10 +136,11 @@ def test_a_thumbnail_is_as_a_viewer_shows_the_picture_in_both() -> None:
         assert made.thumbnail == shown.thumbnail != b""
 
 
-def test_the_limits_hold_as_in_the_other_profile() -> None:
+@pytest.mark.parametrize("profile", get_args(Profile))
+def test_the_limits_hold_in_every_profile(profile: Profile) -> None:
     with pytest.raises(ImageTooLarge, match="50000 x 50000"):
-        prepare(png_bomb(), preparing("squash"))
+        prepare(png_bomb(), preparing("squash", profile))
     with pytest.raises(ImageTooLarge, match="at most 99 times"):
-        prepare(encoded(noise("RGB", (100, 1)), "PNG"), preparing("longest"), ImageLimits(max_aspect=99))
+        prepare(encoded(noise("RGB", (100, 1)), "PNG"), preparing("longest", profile), ImageLimits(max_aspect=99))
     with pytest.raises(ImageUndecodable):
-        prepare(FILES["RGB"][:-40], preparing("shortest"))
+        prepare(FILES["RGB"][:-40], preparing("shortest", profile))

@@ -63,9 +63,10 @@ async def test_a_fetcher_keeps_to_the_settings(mode: UrlFetching, url: str, refu
     fetcher.close()
 
 
-def test_the_profile_of_preprocessing_reaches_the_model() -> None:
-    model = build_model(Settings(model="tiny", device="cpu", preprocessing=PreprocessingProfile.REFERENCE))
-    assert model.info.preprocessing.profile == "reference"
+@pytest.mark.parametrize("profile", [PreprocessingProfile.REFERENCE, PreprocessingProfile.FAST])
+def test_the_profile_of_preprocessing_reaches_the_model(profile: PreprocessingProfile) -> None:
+    model = build_model(Settings(model="tiny", device="cpu", preprocessing=profile))
+    assert model.info.preprocessing.profile == profile.value
 
 
 async def test_the_decoding_settings_reach_the_processes(tmp_path: Path) -> None:

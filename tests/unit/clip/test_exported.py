@@ -150,6 +150,15 @@ def test_a_manifest_that_cannot_be_meant_is_refused(mine: Path, change: Change, 
     assert reason in refusal(mine)
 
 
+def test_an_export_from_before_a_profile_serves_the_others(mine: Path, mine_alone: Path) -> None:
+    for folder in (mine, mine_alone):
+        _manifest(lambda manifest: manifest["fingerprints"].pop("fast"))(folder)
+        assert type(load(folder)) is OpenVinoClip
+    assert "is older than the profile fast; export it again" in refusal(mine_alone, profile="fast")
+    assert "is older than the profile fast; export it again" in refusal(mine, profile="fast", runtime="openvino")
+    assert type(load(mine, profile="fast")) is TorchClip  # its weights are there
+
+
 def _other_references(folder: Path) -> None:
     file = REFERENCES["texts"]
     np.save(folder / file, np.roll(np.load(folder / file), 1, axis=1))

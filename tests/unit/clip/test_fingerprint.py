@@ -30,6 +30,7 @@ def test_everything_that_moves_embeddings_changes_it(small_tokenizer: SimpleToke
         {"preprocessing": replace(preparing, resize_mode="squash")},
         {"preprocessing": replace(preparing, mean=(0.5, 0.5, 0.5))},
         {"preprocessing": replace(preparing, profile="reference")},
+        {"preprocessing": replace(preparing, profile="fast")},
         {"tokenizer": BpeTokenizer(SimpleTokenizer(context_length=small_tokenizer.context_length))},
     ]
     prints = {fingerprint(**{**base, **change}) for change in changes}
@@ -62,3 +63,5 @@ def test_the_bundled_model_keeps_the_fingerprint_that_collections_were_made_with
     reference = load_model("tiny", device="cpu", precision="fp32", profile="reference").info
     assert reference.fingerprint != standard.fingerprint
     assert reference.preprocessing == replace(standard.preprocessing, profile="reference")
+    fast = load_model("tiny", device="cpu", precision="fp32", profile="fast").info
+    assert fast.fingerprint not in {standard.fingerprint, reference.fingerprint}

@@ -13,7 +13,7 @@ from crossmodal.clip.exporting import export_model
 from crossmodal.clip.loading import load_model
 from crossmodal.clip.openvino_runtime import OpenVinoClip, native_precision
 from crossmodal.clip.self_check import least_cosine
-from crossmodal.records import Preprocessing
+from crossmodal.records import Preprocessing, Profile
 from tests.unit.clip.model_folders import CONTEXT, DIM, SIZE, SMALL, with_text, with_vision, write_folder
 from tools.servers import ROOT
 
@@ -88,11 +88,12 @@ def test_bf16_is_taken_where_the_cpu_has_it(exports: Path, exported: ClipModel) 
     assert least_cosine(model.embed_texts(TEXTS).embeddings, exported.embed_texts(TEXTS).embeddings) >= 0.999
 
 
-def test_a_profile_changes_the_fingerprint_as_in_pytorch(exports: Path, small_folder: Path) -> None:
-    ours = load_model(f"local-dir:{exports}", device="cpu", precision="fp32", profile="reference").info
-    theirs = load_model(f"local-dir:{small_folder}", device="cpu", precision="fp32", profile="reference").info
+@pytest.mark.parametrize("profile", ["reference", "fast"])
+def test_a_profile_changes_the_fingerprint_as_in_pytorch(exports: Path, small_folder: Path, profile: Profile) -> None:
+    ours = load_model(f"local-dir:{exports}", device="cpu", precision="fp32", profile=profile).info
+    theirs = load_model(f"local-dir:{small_folder}", device="cpu", precision="fp32", profile=profile).info
     assert ours == theirs
-    assert ours.preprocessing.profile == "reference"
+    assert ours.preprocessing.profile == profile
 
 
 def test_threads_are_kept_to(exports: Path) -> None:

@@ -9,8 +9,9 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -27,7 +28,7 @@ from crossmodal.errors import (
 )
 from crossmodal.imaging import ImageLimits, prepare
 from crossmodal.imaging.decoder import CRASH, DEADLINE, FAULT, Decoder
-from crossmodal.records import Preprocessing
+from crossmodal.records import Preprocessing, Profile
 from tests.pictures import BLUE, RED, encoded, many_scans, photograph, png_bomb, quadrants, solid
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -74,12 +75,12 @@ def gone(pid: int) -> bool:
     return False
 
 
-@pytest.mark.parametrize("profile", ["standard", "reference"])
+@pytest.mark.parametrize("profile", get_args(Profile))
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "L", "I;16"])
-def test_the_answer_is_that_of_prepare(shared: Decoder, mode: str, profile: str) -> None:
+def test_the_answer_is_that_of_prepare(shared: Decoder, mode: str, profile: Profile) -> None:
     image = photograph(200, 120).convert("L" if mode == "I;16" else mode).convert(mode)
     content = encoded(image, "PNG")
-    wanted = Preprocessing(64, "bicubic", "shortest", (0.5, 0.5, 0.5), (1.0, 1.0, 1.0), 3, profile)  # type: ignore[arg-type]  # from a list of strings
+    wanted = Preprocessing(64, "bicubic", "shortest", (0.5, 0.5, 0.5), (1.0, 1.0, 1.0), 3, profile)
     expected = prepare(content, wanted, thumbnail=True)
     made = shared.prepare(content, wanted, thumbnail=True)
     assert np.array_equal(made.pixels, expected.pixels)
@@ -99,9 +100,12 @@ def test_the_answer_is_that_of_prepare(shared: Decoder, mode: str, profile: str)
         (bytes(10**6 + 1), PayloadTooLarge, "1000001 bytes"),
     ],
 )
-def test_errors_come_back_as_they_were(shared: Decoder, content: bytes, kind: type[Exception], words: str) -> None:
+@pytest.mark.parametrize("profile", get_args(Profile))
+def test_errors_come_back_as_they_were(
+    shared: Decoder, content: bytes, kind: type[Exception], words: str, profile: Profile
+) -> None:
     with pytest.raises(kind, match=words):
-        shared.prepare(content, PREPARING)
+        shared.prepare(content, replace(PREPARING, profile=profile))
     assert is_red(shared.prepare(SMALL, PREPARING).pixels)
 
 
@@ -255,6 +259,7 @@ def run(script: str, *arguments: str) -> subprocess.Popen[str]:
 PARENT = """
 import sys, time
 from pathlib import Path
+from typing import get_args
 from crossmodal.imaging import ImageLimits
 from crossmodal.imaging.decoder import Decoder
 from tests.unit.imaging.test_decoder import PREPARING
@@ -283,6 +288,7 @@ def test_no_process_outlives_a_service_that_was_killed(tmp_path: Path, busy: boo
 CONFINED = """
 import sys
 from pathlib import Path
+from typing import get_args
 from crossmodal.errors import ImageTooLarge
 from crossmodal.imaging import worker
 from tests.unit.imaging.test_decoder import PREPARING, SMALL

@@ -1,12 +1,14 @@
 """Whatever bytes or strings come in, only errors of the client come out."""
 
+from collections.abc import Callable
 from contextlib import suppress
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crossmodal.errors import ClientError
-from crossmodal.imaging import ImageLimits, decode, picture_bytes
+from crossmodal.imaging import ImageLimits, decode, picture_bytes, prepare
+from crossmodal.records import Preprocessing
 from tests.pictures import cmyk_profile, encoded, linear_grey_profile, quadrants, run_length_bmp, swapped_profile
 
 LIMITS = ImageLimits(max_pixels=1_000_000)
@@ -22,8 +24,13 @@ SEEDS = [
     encoded(SMALL.convert("F"), "TIFF"),
     encoded(SMALL.convert("RGBA"), "WEBP", lossless=True),
     run_length_bmp(4, 2, b"\x04\x05\x00\x00\x04\xff\x00\x01"),
+    encoded(quadrants(1040, 520), "JPEG", quality=30),  # decoded at a quarter in the fast profile
+    encoded(quadrants(1040, 520), "JPEG", quality=30, progressive=True),
 ]
 SIGNATURES = [seed[:12] for seed in SEEDS]
+
+
+FAST = Preprocessing(8, "bicubic", "shortest", (0.0,) * 3, (1.0,) * 3, profile="fast")
 
 
 def survives(content: bytes) -> None:
@@ -31,6 +38,16 @@ def survives(content: bytes) -> None:
         image = decode(content, LIMITS)
         assert image.mode == "RGB"
         assert image.width * image.height <= LIMITS.max_pixels
+    assert outcome(decode, content, LIMITS) == outcome(prepare, content, FAST, LIMITS)
+
+
+def outcome(read: Callable[..., object], *given: object) -> tuple[str, str] | None:
+    """The error's code and sentence; None for none."""
+    try:
+        read(*given)
+    except ClientError as error:
+        return type(error).__name__, error.detail
+    return None
 
 
 @settings(max_examples=150, deadline=None)

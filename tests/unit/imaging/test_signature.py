@@ -4,11 +4,12 @@ import math
 from io import BytesIO
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from crossmodal.imaging import ImageLimits, is_signature, make_signature, prepare
 from crossmodal.imaging.signature import KEPT, LAYOUT, PER_LEVEL, SIGNATURE_BYTES, STEP, cosines
-from crossmodal.records import Preprocessing
+from crossmodal.records import Preprocessing, Profile
 from tests.pictures import encoded, photograph
 
 PREPARING = Preprocessing(32, "bicubic", "shortest", (0.5,) * 3, (0.5,) * 3)
@@ -70,10 +71,11 @@ def test_it_is_of_what_a_viewer_shows() -> None:
     assert signature_of(encoded(half, "PNG")) == signature_of(encoded(on_white, "PNG"))
 
 
-def test_both_profiles_make_the_same_and_queries_make_none() -> None:
+@pytest.mark.parametrize("profile", ["reference", "fast"])
+def test_all_profiles_make_the_same_and_queries_make_none(profile: Profile) -> None:
     content = encoded(photograph(96, 64).convert("RGBA"), "PNG")
-    reference = Preprocessing(32, "bicubic", "shortest", (0.5,) * 3, (0.5,) * 3, profile="reference")
-    made = prepare(content, reference, ImageLimits(), thumbnail=True)
+    wanted = Preprocessing(32, "bicubic", "shortest", (0.5,) * 3, (0.5,) * 3, profile=profile)
+    made = prepare(content, wanted, ImageLimits(), thumbnail=True)
     assert made.signature == signature_of(content)
     assert prepare(content, PREPARING, ImageLimits()).signature == b""
 
