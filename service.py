@@ -287,7 +287,7 @@ class CrossModalSearch:
 
     def _edge(self, inner: ASGIApp) -> ASGIApp:
         """The edge around BentoML's whole app: what is refused costs no more than it must, and BentoML's own answers pass it."""
-        from bentoml._internal.container import BentoMLContainer
+        from bentoml._internal.configuration.containers import BentoMLContainer
         from starlette.middleware.cors import CORSMiddleware
 
         from crossmodal.api import EdgeMiddleware
