@@ -140,13 +140,17 @@ class Encoder:
             return pack_info(await self._encoder.info())
 
     if settings.batcher is BatcherKind.BENTOML:
-
-        @bentoml.api(batchable=True, max_batch_size=settings.max_batch_images, max_latency_ms=settings.timeout * 1000)
+        # Its dispatcher has to know before a model is loaded.
+        @bentoml.api(
+            batchable=True, max_batch_size=settings.max_batch_images or 16, max_latency_ms=settings.timeout * 1000
+        )
         def embed_pixels(self, pixels: np.ndarray) -> Vectors:
             """Embed uint8 [n, size, size, 3]; batches are gathered by BentoML."""
             return self._model.embed_pixels(pixels)
 
-        @bentoml.api(batchable=True, max_batch_size=settings.max_batch_texts, max_latency_ms=settings.timeout * 1000)
+        @bentoml.api(
+            batchable=True, max_batch_size=settings.max_batch_texts or 32, max_latency_ms=settings.timeout * 1000
+        )
         def embed_texts(self, texts: list[str]) -> Vectors:
             """Embed texts, packed for the wire; batches are gathered by BentoML."""
             return pack_texts(self._model.embed_texts(texts))

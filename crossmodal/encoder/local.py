@@ -1,5 +1,6 @@
 """A model in this process behind the adaptive batcher."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,13 +17,13 @@ from crossmodal.telemetry import record_stage
 class BatchLimits:
     """How large batches may grow and how much may wait for them.
 
-    ``images`` and ``texts`` are items in an interactive batch, a bulk batch is half of one; ``queued`` are items that
-    may wait, ``wait`` the seconds an item may be expected to wait; a batch that runs for ``stall`` seconds means that
-    the model hangs.
+    ``images`` and ``texts`` are items in an interactive batch, what the model says suits its device unless given; a bulk
+    batch is half of one. ``queued`` are items that may wait, ``wait`` the seconds an item may be expected to wait; a
+    batch that runs for ``stall`` seconds means that the model hangs.
     """
 
-    images: int = 16
-    texts: int = 32
+    images: int | None = None
+    texts: int | None = None
     queued: int = 16_384
     wait: float = 60.0
     stall: float = 60.0
@@ -34,16 +35,22 @@ class LocalEncoder:
     def __init__(self, model: ClipModel, limits: BatchLimits, observer: BatchObserver | None = None) -> None:
         self._model = model
         self._stall = limits.stall
+        images, texts = limits.images or model.info.batch_images, limits.texts or model.info.batch_texts
         kinds = [
-            Kind("image", self._run_images, limits.images, max(1, limits.images // 2)),
-            # Characters stand for tokens: near enough to put texts of like length together.
-            Kind("text", self._run_texts, limits.texts, max(1, limits.texts // 2), size=len),
+            Kind("image", self._run_images, images, max(1, images // 2)),
+            Kind("text", self._run_texts, texts, max(1, texts // 2), size=self._positions),
         ]
-        self._batcher = Batcher(kinds, max_queued=limits.queued, max_wait=limits.wait, observer=observer)
+        self._batcher = Batcher(
+            kinds,
+            max_queued=limits.queued,
+            max_wait=limits.wait,
+            in_flight=model.info.calls,
+            observer=observer,
+        )
 
     @property
     def busy_seconds(self) -> float:
-        """How long the batch that runs now has been running; 0 if none runs."""
+        """How long the oldest batch that runs now has been running; 0 if none runs."""
         return self._batcher.busy_seconds
 
     async def info(self) -> ModelInfo:
@@ -75,6 +82,13 @@ class LocalEncoder:
     async def close(self) -> None:
         """Finish what runs, refuse the rest."""
         await self._batcher.close()
+
+    def _positions(self, text: str) -> int:
+        """Tokens of ``text`` that the model sees, start and end included, about: four characters make one of English.
+
+        Near enough to put texts of like length together and to see what a batch costs.
+        """
+        return min(2 + math.ceil(len(text) / 4), self._model.info.context_length)
 
     def _run_images(self, pixels: Sequence[Pixels]) -> Embeddings:
         return self._model.embed_pixels(np.stack(pixels))
