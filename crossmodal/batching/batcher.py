@@ -159,10 +159,10 @@ class Batcher:
         while len(self._running) < self._in_flight:
             for queue in self._queues.values():
                 self._queued -= queue.drop_abandoned()
-            queue = self._turns.choose(list(self._queues.values()))
-            if queue is None or not self._is_worth_it(queue):
+            chosen = self._turns.choose(list(self._queues.values()))
+            if chosen is None or not self._is_worth_it(chosen):
                 return
-            self._launch(queue)
+            self._launch(chosen)
 
     def _is_worth_it(self, queue: Queue) -> bool:
         """Whether a batch of it may be launched now: behind others a small one waits for company."""
