@@ -98,6 +98,15 @@ class TorchClip:
         ids = ids[:, : self._text_tower.length(torch.from_numpy(ids))]
         return TextEmbeddings(embeddings=self._embed(self._texts, ids), tokens=tokens, truncated=truncated)
 
+    def rows_of_pixels(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Uint8 [n, size, size, 3] on the device to float32 [n, dim] there: the tower alone, to measure it."""
+        return self._image_rows(pixels)
+
+    @property
+    def recorded(self) -> tuple[Shape, ...]:
+        """Shapes of the batches whose work is recorded."""
+        return self._images.recorded + self._texts.recorded
+
     def forget_recordings(self) -> None:
         """Run the towers themselves from now on; for comparisons."""
         for tower in (self._images, self._texts):
