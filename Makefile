@@ -118,6 +118,14 @@ eval: .venv/.dev system-packages ## measure what the service finds on the bundle
 bench: .venv/.dev ## measure the service against its own ceiling, in one run
 	$(BIN)/python -m benchmarks.service
 
+.PHONY: bench-batchers
+bench-batchers: .venv/.dev ## measure our batcher against BentoML's, with 1 to 128 clients
+	$(BIN)/python -m benchmarks.batchers
+
+.PHONY: bench-gpu
+bench-gpu: .venv/.dev ## measure a GPU on the model of ARCH (default ViT-B-32), and say what binds
+	$(BIN)/python -m benchmarks.gpu --arch $(or $(ARCH),ViT-B-32)
+
 .PHONY: bench-duplicates
 bench-duplicates: .venv/.dev ## measure what a search for duplicates costs, in 10,000 and 100,000 items
 	$(BIN)/python -m benchmarks.duplicates
