@@ -40,7 +40,8 @@ class Queue:
     def take(self, enough: float) -> list[Job]:
         """Remove and return the next batch: the oldest job and those nearest to it in size, oldest first among equals.
 
-        It ends at the limit of items, and from ``LEAST_ITEMS`` on where its load reaches ``enough``.
+        It ends at the limit of items, and before that at the first power of two, from ``LEAST_ITEMS`` on, where its load
+        reaches ``enough``: a device that pads batches pads them to such.
         """
         if self.kind.size is None:
             nearest = self.jobs[: self.limit]
@@ -67,11 +68,11 @@ def load_of(batch: Sequence[Job]) -> int:
 
 
 def _reached(jobs: Sequence[Job], enough: float) -> int:
-    """How many of ``jobs`` make a load of ``enough``, or all."""
+    """How many of ``jobs``, a power of two, make a load of ``enough``, or all."""
     longest = 0
     for count, job in enumerate(jobs, 1):
         longest = max(longest, job.size)
-        if count >= LEAST_ITEMS and count * longest >= enough:
+        if count >= LEAST_ITEMS and count.bit_count() == 1 and count * longest >= enough:
             return count
     return len(jobs)
 

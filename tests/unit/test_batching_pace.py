@@ -133,7 +133,8 @@ async def test_batches_are_as_large_as_they_gain_by_it() -> None:
     device = Device(clock, fixed=0.0099, each=0.01)
     batcher = await taught(device, clock)
     await batcher.submit("text", ["x"] * 50)
-    assert [len(batch) for batch in device.batches] == [19, 19, 12]  # of 19 the fixed cost is a twentieth
+    # Of 19 the fixed cost is a twentieth; the next power of two is 32.
+    assert [len(batch) for batch in device.batches] == [32, 18]
     await batcher.close()
 
 
@@ -160,10 +161,10 @@ async def test_long_texts_make_a_batch_full_sooner() -> None:
     clock = Clock()
     device = Device(clock, fixed=0.0099, each=0.01)
     batcher = await taught(device, clock, size=len)
-    await batcher.submit("text", ["xxx"] * 8 + ["x"] * 8)
-    # The load of 19 that is enough: seven texts of three, and then the others with the last of these.
-    assert [len(batch) for batch in device.batches] == [7, 7, 2]
-    assert device.batches[1] == ["xxx", *["x"] * 6]
+    await batcher.submit("text", ["xxxxx"] * 6 + ["x"] * 40)
+    # A load of 19 is enough: four texts of five, the two others with two short ones, and 32 short ones.
+    assert [len(batch) for batch in device.batches] == [4, 4, 32, 6]
+    assert device.batches[1] == ["xxxxx", "xxxxx", "x", "x"]
     await batcher.close()
 
 
