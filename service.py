@@ -91,10 +91,11 @@ def _as_status() -> Iterator[None]:
 
 
 async def _end_if_hung(encoder: LocalEncoder) -> None:
-    """Nothing can stop a thread that hangs in the model, but the process can be replaced."""
-    while encoder.busy_seconds < _HUNG_FACTOR * settings.stall:  # noqa: ASYNC110 -- a hung thread sets no event
+    """Nothing can stop a thread that hangs in the model, or have a lost device back, but the process can be replaced."""
+    while not encoder.lost and encoder.busy_seconds < _HUNG_FACTOR * settings.stall:  # noqa: ASYNC110 -- a hung thread sets no event
         await asyncio.sleep(settings.stall / 10)
-    log.critical("the model hangs; this process ends and is started anew", seconds=encoder.busy_seconds)
+    event = "the model's device is lost" if encoder.lost else "the model hangs; this process ends and is started anew"
+    log.critical(event, seconds=encoder.busy_seconds)
     os._exit(1)
 
 

@@ -50,7 +50,10 @@ class TextEmbeddings(NamedTuple):
 
 
 class ClipModel(Protocol):
-    """A loaded model. Its methods block for milliseconds to seconds and are called from ``info.calls`` threads at a time."""
+    """A loaded model. Its methods block for milliseconds to seconds and are called from ``info.calls`` threads at a time.
+
+    They raise ``ModelUnavailable`` if the device is lost, which only another process can have back.
+    """
 
     info: ModelInfo
 

@@ -18,7 +18,7 @@ from crossmodal.clip.device import Precision, torch_dtype
 from crossmodal.clip.preprocessing import preprocessing_of
 from crossmodal.clip.text import Tokenizer
 from crossmodal.clip.text_tower import CutTextTower, StockTextTower, TextTower, cuttable_tower, unit, unit_rows
-from crossmodal.errors import ConfigurationError
+from crossmodal.errors import ConfigurationError, ModelUnavailable
 from crossmodal.records import Embeddings, Pixels, Profile, Statistics
 
 __all__ = ["TorchClip"]
@@ -113,6 +113,13 @@ class TorchClip:
             tower.forget("it was asked for")
 
     def _embed(self, tower: Tower, batch: Batch) -> Embeddings:
+        try:
+            return self._carry(tower, batch)
+        except torch.AcceleratorError as error:
+            _log.exception("clip_device_lost", model=self.info.name, device=self.info.device)
+            raise ModelUnavailable("the device that runs the model failed; the model is loaded anew") from error
+
+    def _carry(self, tower: Tower, batch: Batch) -> Embeddings:
         if self._conveyor is not None:
             return self._conveyor.carry(tower, batch)
         with torch.inference_mode():
@@ -148,7 +155,7 @@ class TorchClip:
             ours = self.embed_pixels(pixels), self.embed_texts(texts).embeddings
             cosine = min(map(self_check.least_cosine, ours, plain))
             reason = f"embeddings come out otherwise: cosine {cosine:.6f}" if cosine < least else ""
-        except RuntimeError as error:
+        except (RuntimeError, ModelUnavailable) as error:
             reason = " ".join(str(error).split())[:200]
         if reason:
             self._conveyor = None

@@ -1,7 +1,8 @@
 """A model in this process behind the adaptive batcher."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,6 +36,7 @@ class LocalEncoder:
     def __init__(self, model: ClipModel, limits: BatchLimits, observer: BatchObserver | None = None) -> None:
         self._model = model
         self._stall = limits.stall
+        self._lost = False
         images, texts = limits.images or model.info.batch_images, limits.texts or model.info.batch_texts
         kinds = [
             Kind("image", self._run_images, images, max(1, images // 2)),
@@ -53,12 +55,19 @@ class LocalEncoder:
         """How long the oldest batch that runs now has been running; 0 if none runs."""
         return self._batcher.busy_seconds
 
+    @property
+    def lost(self) -> bool:
+        """Whether the model will answer no more in this process."""
+        return self._lost
+
     async def info(self) -> ModelInfo:
         """What is loaded."""
         return self._model.info
 
     async def ping(self) -> None:
-        """Return unless the model hangs. Raises ``ModelUnavailable``."""
+        """Return unless the model hangs or is lost. Raises ``ModelUnavailable``."""
+        if self._lost:
+            raise ModelUnavailable("the device that runs the model failed; the model is loaded anew")
         if self.busy_seconds > self._stall:
             raise ModelUnavailable(f"the model has not finished a batch for {self.busy_seconds:.0f} seconds")
 
@@ -91,10 +100,20 @@ class LocalEncoder:
         return min(2 + math.ceil(len(text) / 4), self._model.info.context_length)
 
     def _run_images(self, pixels: Sequence[Pixels]) -> Embeddings:
-        return self._model.embed_pixels(np.stack(pixels))
+        with self._noticing():
+            return self._model.embed_pixels(np.stack(pixels))
 
     def _run_texts(self, texts: Sequence[str]) -> list[tuple[object, ...]]:
-        return list(zip(*self._model.embed_texts(texts), strict=True))
+        with self._noticing():
+            return list(zip(*self._model.embed_texts(texts), strict=True))
+
+    @contextmanager
+    def _noticing(self) -> Iterator[None]:
+        try:
+            yield
+        except ModelUnavailable:
+            self._lost = True
+            raise
 
     def _stack(self, rows: Sequence[Embeddings]) -> Embeddings:
         return np.stack(rows) if rows else np.empty((0, self._model.info.dim), dtype=np.float32)

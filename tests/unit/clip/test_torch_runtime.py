@@ -14,7 +14,7 @@ from crossmodal.clip.base import ClipModel
 from crossmodal.clip.self_check import check_pixels, least_cosine
 from crossmodal.clip.text import BpeTokenizer, adapt_tokenizer
 from crossmodal.clip.torch_runtime import TorchClip
-from crossmodal.errors import ConfigurationError
+from crossmodal.errors import ConfigurationError, ModelUnavailable
 from crossmodal.records import PairStatistics
 from tests.unit.clip.host_accelerator import HostAccelerator, HostStreams
 from tests.unit.clip.hub_tokenizer import hub_tokenizer
@@ -283,3 +283,29 @@ def test_a_device_that_fails_at_the_start_is_used_plainly(bpe: BpeTokenizer) -> 
     assert [line["event"] for line in logs] == ["clip_not_accelerated"]
     assert logs[0]["reason"].startswith("cannot pin")
     assert clip.embed_pixels(check_pixels(SIZE)).shape == (2, DIM)
+
+
+class DoomedModel:
+    """A model whose device can be ``lost``: every call fails from then on."""
+
+    def __init__(self, model: Any) -> None:
+        self._encode = model.encode_image
+        self.lost = False
+        model.encode_image = self
+
+    def __call__(self, pixels: torch.Tensor, *, normalize: bool = False) -> torch.Tensor:
+        if self.lost:
+            raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+        features: torch.Tensor = self._encode(pixels, normalize=normalize)
+        return features
+
+
+def test_a_lost_device_makes_the_model_unavailable(bpe: BpeTokenizer) -> None:
+    model = build(SMALL)
+    device = DoomedModel(model)
+    clip = runtime(model, bpe)
+    assert clip.embed_pixels(check_pixels(SIZE)).shape == (2, DIM)
+    device.lost = True
+    with capture_logs() as logs, pytest.raises(ModelUnavailable, match="device that runs the model failed"):
+        clip.embed_pixels(check_pixels(SIZE))
+    assert [(line["event"], line["log_level"]) for line in logs] == [("clip_device_lost", "error")]

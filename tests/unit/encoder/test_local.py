@@ -6,6 +6,7 @@ import pytest
 
 from crossmodal.encoder import BatchLimits, Lane, LocalEncoder
 from crossmodal.errors import ModelUnavailable
+from crossmodal.records import Embeddings, Pixels
 from tests.fakes import DIM, SIZE, ColourModel
 
 
@@ -117,4 +118,34 @@ async def test_texts_of_about_as_many_tokens_go_together() -> None:
     await encoder.embed_texts([short, long, short, long * 100, short, "words", "longer", long])
     assert model.batches == [5, 3]
     assert [len(text) > len("longer") for text in model.texts_seen[-3:]] == [True] * 3
+    await encoder.close()
+
+
+class LostModel(ColourModel):
+    """A model whose device is gone."""
+
+    def embed_pixels(self, pixels: Pixels) -> Embeddings:
+        raise ModelUnavailable(f"no device for {len(pixels)} pictures")
+
+
+async def test_a_model_whose_device_is_lost_is_not_there() -> None:
+    encoder = LocalEncoder(LostModel(), BatchLimits())
+    await encoder.ping()
+    assert not encoder.lost
+    with pytest.raises(ModelUnavailable, match="no device for 1 pictures"):
+        await encoder.embed_pixels(np.zeros((2, SIZE, SIZE, 3), dtype=np.uint8))
+    assert encoder.lost
+    with pytest.raises(ModelUnavailable, match="device that runs the model failed"):
+        await encoder.ping()
+    await encoder.close()
+
+
+async def test_a_fault_of_an_item_is_no_loss() -> None:
+    model = ColourModel()
+    model.broken = True
+    encoder = LocalEncoder(model, BatchLimits())
+    with pytest.raises(RuntimeError):
+        await encoder.embed_texts(["red"])
+    assert not encoder.lost
+    await encoder.ping()
     await encoder.close()
