@@ -172,7 +172,7 @@ class Batcher:
         return len(queue.jobs) >= min(queue.limit, last.items / 2)
 
     def _launch(self, queue: Queue) -> None:
-        batch = queue.take(self._paces[queue.kind.name].enough())
+        batch = queue.take(self._paces[queue.kind.name].enough)
         self._queued -= len(batch)
         self._turns.took(queue.lane)
         began = self._clock()
