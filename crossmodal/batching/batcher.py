@@ -112,7 +112,7 @@ class Batcher:
         if not self._queued:
             return
         ahead = self._seconds_ahead(lane)
-        retry_after = min(max(1, math.ceil(ahead - self._max_wait / 2)), _MAX_RETRY_SECONDS) if ahead else 1
+        retry_after = math.ceil(min(max(1.0, ahead - self._max_wait / 2), _MAX_RETRY_SECONDS))
         if self._queued + count > self._max_queued:
             detail = f"{self._queued} items wait for the model and {count} more came; the limit is {self._max_queued}"
             raise Overloaded(detail, retry_after=retry_after)

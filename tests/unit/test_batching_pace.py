@@ -9,6 +9,7 @@ import pytest
 
 from crossmodal.batching import Batcher, Kind, Lane
 from crossmodal.batching.pace import LEAST_ITEMS, Pace
+from crossmodal.errors import Overloaded
 
 Seconds = Callable[[int], float]
 
@@ -165,6 +166,17 @@ async def test_long_texts_make_a_batch_full_sooner() -> None:
     # A load of 19 is enough: four texts of five, the two others with two short ones, and 32 short ones.
     assert [len(batch) for batch in device.batches] == [4, 4, 32, 6]
     assert device.batches[1] == ["xxxxx", "xxxxx", "x", "x"]
+    await batcher.close()
+
+
+async def test_without_a_limit_of_time_whatever_fits_may_wait() -> None:
+    clock = Clock()
+    batcher = await taught(Device(clock, fixed=0.01, each=10.0), clock)
+    waiting = [asyncio.create_task(batcher.submit("text", ["x"] * 400)) for _ in range(3)]
+    with pytest.raises(Overloaded, match="800 items wait for the model and 400 more came; the limit is 1000") as refused:
+        await waiting[2]
+    assert refused.value.retry_after == 1
+    await asyncio.gather(*waiting[:2])
     await batcher.close()
 
 
