@@ -7,7 +7,9 @@ grow follows from what the last ones took (``pace.py``): there is no latency to 
 memory sets.
 
 With several batches in flight the next one is prepared while the device still runs the first. It is launched behind that
-one only if it is at least half as large, or full: otherwise the places would fill with batches of one.
+one only if it is at least half as large, or full: otherwise the places would fill with batches of one. Much that waits
+for several free places is shared out among them, or those who all got their answers at once would ask again at once, and
+the device would idle while the host prepares their one batch.
 
 Faults stay with their item: when a batch fails its items are run again one by one, and only those that fail alone
 get the error. Items whose request has gone are dropped before they cost anything.
@@ -34,6 +36,8 @@ from crossmodal.errors import ModelUnavailable, Overloaded
 logger = logging.getLogger(__name__)
 
 _MAX_RETRY_SECONDS = 60
+_WHOLE = 16
+"""Batches up to so many items are not shared out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +176,8 @@ class Batcher:
         return len(queue.jobs) >= min(queue.limit, last.items / 2)
 
     def _launch(self, queue: Queue) -> None:
-        batch = queue.take(self._paces[queue.kind.name].enough)
+        share = math.ceil(len(queue.jobs) / (self._in_flight - len(self._running)))
+        batch = queue.take(self._paces[queue.kind.name].enough, most=max(share, _WHOLE))
         self._queued -= len(batch)
         self._turns.took(queue.lane)
         began = self._clock()

@@ -37,20 +37,21 @@ class Queue:
         """Items that a batch may have."""
         return self.kind.max_items if self.lane is Lane.INTERACTIVE else self.kind.bulk_items
 
-    def take(self, enough: Callable[[], float]) -> list[Job]:
+    def take(self, enough: Callable[[], float], *, most: int) -> list[Job]:
         """Remove and return the next batch: the oldest job and those nearest to it in size, oldest first among equals.
 
-        It ends at the limit of items, and before that at the first power of two, from ``LEAST_ITEMS`` on, where its load
+        It ends at the limit of items and at ``most``, and before that at the first power of two, from ``LEAST_ITEMS`` on, where its load
         is ``enough``, which is asked for if it matters: a device that pads batches pads them to such.
         """
-        if len(self.jobs) <= min(self.limit, LEAST_ITEMS):
+        limit = min(self.limit, most)
+        if len(self.jobs) <= min(limit, LEAST_ITEMS):
             batch, self.jobs = self.jobs, []
             return batch
         nearest = self.jobs
         if self.kind.size is not None:
             first = self.jobs[0].size
             nearest = sorted(self.jobs, key=lambda job: abs(job.size - first))
-        nearest = nearest[: self.limit]
+        nearest = nearest[:limit]
         batch = nearest[: _reached(nearest, enough())]
         chosen = set(map(id, batch))
         self.jobs = [job for job in self.jobs if id(job) not in chosen]

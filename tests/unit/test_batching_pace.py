@@ -173,7 +173,9 @@ async def test_without_a_limit_of_time_whatever_fits_may_wait() -> None:
     clock = Clock()
     batcher = await taught(Device(clock, fixed=0.01, each=10.0), clock)
     waiting = [asyncio.create_task(batcher.submit("text", ["x"] * 400)) for _ in range(3)]
-    with pytest.raises(Overloaded, match="800 items wait for the model and 400 more came; the limit is 1000") as refused:
+    with pytest.raises(
+        Overloaded, match="800 items wait for the model and 400 more came; the limit is 1000"
+    ) as refused:
         await waiting[2]
     assert refused.value.retry_after == 1
     await asyncio.gather(*waiting[:2])
@@ -295,9 +297,26 @@ async def test_a_small_batch_waits_no_longer_than_the_large_one_runs(gate: Gate,
     await batcher.close()
 
 
+async def test_much_that_waits_is_shared_out_among_the_places(gate: Gate, clock: Clock) -> None:
+    batcher = two_in_flight(gate, clock, max_items=64)
+    waiting = ask(batcher, *map(str, range(41)))
+    await gate.has_begun()
+    await gate.has_begun()
+    assert sorted(map(len, gate.batches)) == [20, 21]
+    gate.end(0)
+    gate.end(1)
+    assert (await waiting).values == list(map(str, range(41)))  # type: ignore[attr-defined]
+    few = ask(batcher, *map(str, range(16)))
+    await gate.has_begun()
+    assert len(gate.batches[2]) == 16
+    gate.end(2)
+    await few
+    await batcher.close()
+
+
 async def test_a_full_bulk_batch_follows_a_large_interactive_one(gate: Gate, clock: Clock) -> None:
     batcher = two_in_flight(gate, clock, max_items=64)
-    large = ask(batcher, *map(str, range(40)))
+    large = ask(batcher, *map(str, range(16)))
     await gate.has_begun()
     bulk = ask(batcher, *"wxyz", lane=Lane.BULK)
     await gate.has_begun()
