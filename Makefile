@@ -122,6 +122,14 @@ bench: .venv/.dev ## measure the service against its own ceiling, in one run
 bench-cold-start: .venv/.dev ## measure how long the service takes to be ready, beside a bare process that loads the same
 	$(BIN)/python -m benchmarks.cold_start
 
+.PHONY: bench-batchers
+bench-batchers: .venv/.dev ## measure our batcher against BentoML's, with 1 to 128 clients
+	$(BIN)/python -m benchmarks.batchers
+
+.PHONY: bench-gpu
+bench-gpu: .venv/.dev ## measure a GPU on the model of ARCH (default ViT-B-32), and say what binds
+	$(BIN)/python -m benchmarks.gpu --arch $(or $(ARCH),ViT-B-32)
+
 .PHONY: bench-duplicates
 bench-duplicates: .venv/.dev ## measure what a search for duplicates costs, in 10,000 and 100,000 items
 	$(BIN)/python -m benchmarks.duplicates

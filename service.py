@@ -125,10 +125,11 @@ async def _model() -> ClipModel:
 
 
 async def _end_if_hung(encoder: "LocalEncoder") -> None:
-    """Nothing can stop a thread that hangs in the model, but the process can be replaced."""
-    while encoder.busy_seconds < _HUNG_FACTOR * settings.stall:  # noqa: ASYNC110 -- a hung thread sets no event
+    """Nothing can stop a thread that hangs in the model, or have a lost device back, but the process can be replaced."""
+    while not encoder.lost and encoder.busy_seconds < _HUNG_FACTOR * settings.stall:  # noqa: ASYNC110 -- a hung thread sets no event
         await asyncio.sleep(settings.stall / 10)
-    log.critical("the model hangs; this process ends and is started anew", seconds=encoder.busy_seconds)
+    event = "the model's device is lost" if encoder.lost else "the model hangs; this process ends and is started anew"
+    log.critical(event, seconds=encoder.busy_seconds)
     os._exit(1)
 
 
@@ -177,13 +178,17 @@ class Encoder:
             return pack_info(await self._encoder.info())
 
     if settings.batcher is BatcherKind.BENTOML:
-
-        @bentoml.api(batchable=True, max_batch_size=settings.max_batch_images, max_latency_ms=settings.timeout * 1000)
+        # Its dispatcher has to know before a model is loaded.
+        @bentoml.api(
+            batchable=True, max_batch_size=settings.max_batch_images or 16, max_latency_ms=settings.timeout * 1000
+        )
         def embed_pixels(self, pixels: np.ndarray) -> Vectors:
             """Embed uint8 [n, size, size, 3]; batches are gathered by BentoML."""
             return self._model.embed_pixels(pixels)
 
-        @bentoml.api(batchable=True, max_batch_size=settings.max_batch_texts, max_latency_ms=settings.timeout * 1000)
+        @bentoml.api(
+            batchable=True, max_batch_size=settings.max_batch_texts or 32, max_latency_ms=settings.timeout * 1000
+        )
         def embed_texts(self, texts: list[str]) -> Vectors:
             """Embed texts, packed for the wire; batches are gathered by BentoML."""
             from crossmodal.encoder.remote import pack_texts

@@ -20,7 +20,7 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
-from benchmarks.runtimes import random_model
+from benchmarks.inputs import random_model
 from crossmodal.clip.exporting import export_model
 from crossmodal.clip.spec import BUNDLED
 from tools.servers import ENTRY, ROOT, START_SECONDS, Server, environment, free_port

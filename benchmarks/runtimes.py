@@ -55,15 +55,15 @@ print(time.perf_counter() - began, int(anonymous.split()[1]) // 1024)
 """
 
 
-def random_model(folder: Path) -> str:
-    """Write ViT-B-32 with random weights; its spec."""
+def random_model(folder: Path, arch: str = "ViT-B-32") -> str:
+    """Write a model of OpenCLIP's with random weights; its spec."""
     import open_clip
     from safetensors.torch import save_file
 
     folder.mkdir()
-    model_cfg = open_clip.get_model_config("ViT-B-32")
+    model_cfg = open_clip.get_model_config(arch)
     (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": model_cfg, "preprocess_cfg": {}}))
-    save_file(open_clip.create_model("ViT-B-32").state_dict(), folder / "open_clip_model.safetensors")
+    save_file(open_clip.create_model(arch).state_dict(), folder / "open_clip_model.safetensors")
     return f"local-dir:{folder}"
 
 

@@ -17,6 +17,9 @@ class ModelInfo:
     ``fingerprint`` changes whenever embeddings of the two models could not be compared. ``logit_scale`` multiplies
     cosines in the model's own softmax; ``logit_bias`` is None for models without one. ``calibration`` holds
     how its cosines are spread and what they mean, where the model's folder says so in ``calibration.json``.
+
+    ``calls`` is how many calls the model takes at a time: more than one where the host prepares the next while the device
+    works. ``batch_images`` and ``batch_texts`` are the items from which a batch gains little on its device.
     """
 
     name: str
@@ -29,6 +32,9 @@ class ModelInfo:
     logit_scale: float
     logit_bias: float | None
     calibration: Statistics = field(default_factory=dict)
+    calls: int = 1
+    batch_images: int = 16
+    batch_texts: int = 32
 
 
 class TextEmbeddings(NamedTuple):
@@ -44,7 +50,10 @@ class TextEmbeddings(NamedTuple):
 
 
 class ClipModel(Protocol):
-    """A loaded model. Its methods block for milliseconds to seconds and are called from one thread at a time."""
+    """A loaded model. Its methods block for milliseconds to seconds and are called from ``info.calls`` threads at a time.
+
+    They raise ``ModelUnavailable`` if the device is lost, which only another process can have back.
+    """
 
     info: ModelInfo
 

@@ -45,7 +45,12 @@ def reference_images(model: Any, pixels: Pixels, device: str, precision: Precisi
 
 
 def least_cosine(ours: Embeddings, reference: Embeddings) -> float:
-    """The lowest cosine between rows of the two; -1 when a number is not finite or the shapes differ."""
-    if ours.shape != reference.shape or not (np.isfinite(ours).all() and np.isfinite(reference).all()):
+    """The lowest cosine between rows of the two; -1 when the shapes differ or a row is not of unit length."""
+    if ours.shape != reference.shape or not (_are_unit(ours) and _are_unit(reference)):
         return -1.0
     return float(np.einsum("nd,nd->n", ours, reference).min())
+
+
+def _are_unit(rows: Embeddings) -> bool:
+    """Whether rows are of unit length, to a hundredth: false of NaN and infinity."""
+    return np.allclose(np.linalg.norm(rows, axis=1), 1, rtol=0, atol=0.01)

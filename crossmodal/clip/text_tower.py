@@ -21,22 +21,37 @@ __all__ = [
     "encode_positions",
     "end_positions",
     "pooling",
+    "unit",
     "unit_rows",
 ]
 
 
 class TextTower(Protocol):
-    """The way from token ids to features."""
+    """The way from token ids to features; ``any_length`` says whether positions after the longest text may be left out."""
+
+    any_length: bool
+
+    def length(self, ids: torch.Tensor) -> int:
+        """How many positions of token ids int64 [n, context], on the host, have to be encoded."""
 
     def encode(self, ids: torch.Tensor) -> torch.Tensor:
-        """Token ids int64 [n, context] to features [n, dim], not normalised, in the model's precision."""
+        """Token ids int64 [n, at least ``length``] to features [n, dim], not normalised, in the model's precision.
+
+        Nothing is read back from the device.
+        """
 
 
 class StockTextTower:
     """OpenCLIP's own ``encode_text``."""
 
+    any_length = False
+
     def __init__(self, model: Any) -> None:
         self._model = model
+
+    def length(self, ids: torch.Tensor) -> int:
+        """All of the context."""
+        return ids.shape[1]
 
     def encode(self, ids: torch.Tensor) -> torch.Tensor:
         """Encode all positions of the context."""
@@ -45,22 +60,27 @@ class StockTextTower:
 
 
 class CutTextTower:
-    """The same features as ``encode_text`` from the positions up to the longest end-of-text of the batch.
+    """The same features as ``encode_text`` from as many positions as it is given.
 
     Its blocks are set to run position first, until ``release``, as OpenCLIP's can. With the batch first, PyTorch's masked
     attention on a CPU multiplies the input projection once per position and in bf16 copies its weights each time: two
     texts of ViT-B-32 then take 12 times as long, eight 5 times, 32 almost twice. The numbers are the same.
     """
 
+    any_length = True
+
     def __init__(self, tower: Any) -> None:
         _set_batch_first(tower.transformer, batch_first=False)
         self._tower = tower
         self._pool_type, self._eos_id = pooling(tower)
 
+    def length(self, ids: torch.Tensor) -> int:
+        """Up to the longest end-of-text."""
+        return int(end_positions(ids, self._pool_type, self._eos_id).max()) + 1
+
     def encode(self, ids: torch.Tensor) -> torch.Tensor:
-        """Encode positions up to the longest end-of-text among ``ids``."""
-        ends = end_positions(ids, self._pool_type, self._eos_id)
-        return encode_positions(self._tower, ids[:, : int(ends.max()) + 1], ends)
+        """Encode the positions of ``ids``."""
+        return encode_positions(self._tower, ids, end_positions(ids, self._pool_type, self._eos_id))
 
     def release(self) -> None:
         """Leave the tower as it was."""
@@ -112,8 +132,13 @@ def cuttable_tower(model: Any) -> Any | None:
 
 def unit_rows(features: torch.Tensor) -> Embeddings:
     """Features [n, dim] of any precision to float32 on the host, each row of unit length: the norm is taken in float32."""
-    rows: Embeddings = torch.nn.functional.normalize(features.float(), dim=-1).cpu().numpy()
+    rows: Embeddings = unit(features).cpu().numpy()
     return rows
+
+
+def unit(features: torch.Tensor) -> torch.Tensor:
+    """Features [n, dim] of any precision to float32 where they are, each row of unit length."""
+    return torch.nn.functional.normalize(features.float(), dim=-1)
 
 
 def pooling(tower: Any) -> tuple[str, int]:

@@ -1,6 +1,8 @@
-"""The port's first adapter: a CLIP model run by PyTorch."""
+"""The port's first adapter: a CLIP model run by PyTorch, on the CPU or through a conveyor on a GPU."""
 
+import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,12 +10,15 @@ import structlog
 import torch
 
 from crossmodal.clip import self_check
+from crossmodal.clip.accelerator import Accelerator
 from crossmodal.clip.base import ModelInfo, TextEmbeddings
+from crossmodal.clip.buckets import IMAGE_ITEMS, TEXT_ITEMS, Shape, image_shapes, text_shapes
+from crossmodal.clip.conveyor import Batch, Conveyor, Tower
 from crossmodal.clip.device import Precision, torch_dtype
 from crossmodal.clip.preprocessing import preprocessing_of
 from crossmodal.clip.text import Tokenizer
-from crossmodal.clip.text_tower import CutTextTower, StockTextTower, TextTower, cuttable_tower, unit_rows
-from crossmodal.errors import ConfigurationError
+from crossmodal.clip.text_tower import CutTextTower, StockTextTower, TextTower, cuttable_tower, unit, unit_rows
+from crossmodal.errors import ConfigurationError, ModelUnavailable
 from crossmodal.records import Embeddings, Pixels, Profile, Statistics
 
 __all__ = ["TorchClip"]
@@ -26,7 +31,8 @@ class TorchClip:
 
     ``model`` is built in ``precision`` and is taken over; ``dim`` is the length of its embeddings. At the start it is
     compared with OpenCLIP's own functions, which also warms it up: ConfigurationError when pictures come out
-    otherwise, a warning and OpenCLIP's own text tower when texts do.
+    otherwise, a warning and OpenCLIP's own text tower when texts do. With an ``accelerator``, which is made for CUDA
+    devices, batches go through a conveyor as long as its embeddings are the same; else plainly, with a warning.
     """
 
     def __init__(
@@ -41,8 +47,13 @@ class TorchClip:
         precision: Precision,
         calibration: Statistics | None = None,
         profile: Profile = "standard",
+        accelerator: Accelerator | None = None,
     ) -> None:
         self._model = model.eval().to(device)
+        if device.startswith(
+            "cuda"
+        ):  # pixels come with the colours last, which is also what tensor cores multiply fastest
+            self._model = self._model.to(memory_format=torch.channels_last)
         self._tokenizer = tokenizer
         self._dtype = torch_dtype(precision)
         preprocessing = preprocessing_of(model.visual.preprocess_cfg, name=name, profile=profile)
@@ -61,8 +72,15 @@ class TorchClip:
             logit_bias=None if bias is None else float(bias.detach()),
             calibration=calibration or {},
         )
+        self._tokenizing = threading.Lock()  # tokenizers keep words they met, and some break when used by two at once
+        self._conveyor: Conveyor | None = None
         self._text_tower = self._choose_text_tower(precision)
+        self._images = Tower("images", self._image_rows, most=IMAGE_ITEMS[-1])
+        self._texts = Tower("texts", self._text_rows, most=TEXT_ITEMS[-1])
         self._check_images(precision)
+        accelerator = accelerator or _accelerator_of(device)
+        if accelerator is not None:
+            self._accelerate(accelerator, self_check.LEAST_COSINE[precision])
 
     def embed_pixels(self, pixels: Pixels) -> Embeddings:
         """Embed uint8 [n, size, size, 3] to float32 [n, dim] of unit length, n >= 1; ValueError for another shape."""
@@ -71,22 +89,87 @@ class TorchClip:
             raise ValueError(f"Pixels are {pixels.dtype} {pixels.shape}, uint8 (n, {size}, {size}, 3) is needed.")
         if not (pixels.flags.writeable and pixels.flags.c_contiguous):  # torch warns of memory it could not write to
             pixels = pixels.copy()
-        with torch.inference_mode():
-            batch = torch.from_numpy(pixels).to(self.info.device).permute(0, 3, 1, 2).float()
-            batch = batch.sub_(self._mean).div_(self._std).to(self._dtype)
-            return unit_rows(self._model.encode_image(batch, normalize=False))
+        return self._embed(self._images, pixels)
 
     def embed_texts(self, texts: Sequence[str]) -> TextEmbeddings:
         """Embed n >= 1 texts; any string is accepted, special tokens in it are plain characters."""
-        ids, tokens, truncated = self._tokenizer.tokenize(texts)
+        with self._tokenizing:
+            ids, tokens, truncated = self._tokenizer.tokenize(texts)
+        ids = ids[:, : self._text_tower.length(torch.from_numpy(ids))]
+        return TextEmbeddings(embeddings=self._embed(self._texts, ids), tokens=tokens, truncated=truncated)
+
+    def rows_of_pixels(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Uint8 [n, size, size, 3] on the device to float32 [n, dim] there: the tower alone, to measure it."""
+        return self._image_rows(pixels)
+
+    @property
+    def recorded(self) -> tuple[Shape, ...]:
+        """Shapes of the batches whose work is recorded."""
+        return self._images.recorded + self._texts.recorded
+
+    def forget_recordings(self) -> None:
+        """Run the towers themselves from now on; for comparisons."""
+        for tower in (self._images, self._texts):
+            tower.forget("it was asked for")
+
+    def _embed(self, tower: Tower, batch: Batch) -> Embeddings:
+        try:
+            return self._carry(tower, batch)
+        except torch.AcceleratorError as error:
+            _log.exception("clip_device_lost", model=self.info.name, device=self.info.device)
+            raise ModelUnavailable("the device that runs the model failed; the model is loaded anew") from error
+
+    def _carry(self, tower: Tower, batch: Batch) -> Embeddings:
+        if self._conveyor is not None:
+            return self._conveyor.carry(tower, batch)
         with torch.inference_mode():
-            features = self._text_tower.encode(torch.from_numpy(ids).to(self.info.device))
-            return TextEmbeddings(embeddings=unit_rows(features), tokens=tokens, truncated=truncated)
+            rows: Embeddings = tower.rows(torch.from_numpy(batch).to(self.info.device)).cpu().numpy()
+            return rows
+
+    def _image_rows(self, pixels: torch.Tensor) -> torch.Tensor:
+        batch = pixels.permute(0, 3, 1, 2).float()
+        batch = batch.sub_(self._mean).div_(self._std).to(self._dtype)
+        return unit(self._model.encode_image(batch, normalize=False))
+
+    def _text_rows(self, ids: torch.Tensor) -> torch.Tensor:
+        return unit(self._text_tower.encode(ids))
+
+    def _accelerate(self, accelerator: Accelerator, least: float) -> None:
+        """Take the conveyor if it embeds as the model does plainly."""
+        size, context = self.info.preprocessing.size, self.info.context_length
+        pixels, texts = self_check.check_pixels(size), self_check.CHECK_TEXTS
+        plain = self.embed_pixels(pixels), self.embed_texts(texts).embeddings
+
+        def some_pixels(shape: Shape) -> Batch:
+            return np.resize(pixels, shape)
+
+        def some_ids(shape: Shape) -> Batch:
+            known, tokens, _ = self._tokenizer.tokenize(texts)
+            return np.resize(known[tokens <= shape[1], : shape[1]], shape)
+
+        try:
+            self._images.record(accelerator, image_shapes(size), some_pixels, least)
+            shapes = text_shapes(context, any_length=self._text_tower.any_length)
+            self._texts.record(accelerator, shapes, some_ids, least)
+            self._conveyor = Conveyor(accelerator)
+            ours = self.embed_pixels(pixels), self.embed_texts(texts).embeddings
+            cosine = min(map(self_check.least_cosine, ours, plain))
+            reason = f"embeddings come out otherwise: cosine {cosine:.6f}" if cosine < least else ""
+        except (RuntimeError, ModelUnavailable) as error:
+            reason = " ".join(str(error).split())[:200]
+        if reason:
+            self._conveyor = None
+            _log.warning("clip_not_accelerated", model=self.info.name, reason=reason)
+            return
+        self.info = replace(
+            self.info, calls=accelerator.calls, batch_images=IMAGE_ITEMS[-1], batch_texts=TEXT_ITEMS[-1]
+        )
 
     def _choose_text_tower(self, precision: Precision) -> TextTower:
         """Take the tower cut to the batch if that is exact for this model and turns out so, else OpenCLIP's own."""
         stock, owner = StockTextTower(self._model), cuttable_tower(self._model)
-        ids = torch.from_numpy(self._tokenizer.tokenize(self_check.CHECK_TEXTS).ids).to(self.info.device)
+        known = torch.from_numpy(self._tokenizer.tokenize(self_check.CHECK_TEXTS).ids)
+        ids = known.to(self.info.device)
         with torch.inference_mode():
             # One by one: several at once take PyTorch many times as long there (see ``CutTextTower``).
             reference = unit_rows(torch.cat([stock.encode(each[None]) for each in ids]))
@@ -94,7 +177,7 @@ class TorchClip:
             if owner is None:
                 return stock
             cut = CutTextTower(owner)
-            cosine = self_check.least_cosine(unit_rows(cut.encode(ids)), reference)
+            cosine = self_check.least_cosine(unit_rows(cut.encode(ids[:, : cut.length(known)])), reference)
         if cosine >= self_check.LEAST_COSINE[precision]:
             return cut
         cut.release()
@@ -123,3 +206,11 @@ class TorchClip:
             raise ConfigurationError(
                 f"Model {self.info.name}: embeddings of {what} in {self.info.precision} are not finite numbers."
             )
+
+
+def _accelerator_of(device: str) -> Accelerator | None:
+    if not device.startswith("cuda"):
+        return None
+    from crossmodal.clip.torch_cuda import CudaAccelerator
+
+    return CudaAccelerator(device)

@@ -1,6 +1,8 @@
 """A model in this process behind the adaptive batcher."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,13 +18,13 @@ from crossmodal.telemetry import record_stage
 class BatchLimits:
     """How large batches may grow and how much may wait for them.
 
-    ``images`` and ``texts`` are items in an interactive batch, a bulk batch is half of one; ``queued`` are items that
-    may wait, ``wait`` the seconds an item may be expected to wait; a batch that runs for ``stall`` seconds means that
-    the model hangs.
+    ``images`` and ``texts`` are items in an interactive batch, what the model says suits its device unless given; a bulk
+    batch is half of one. ``queued`` are items that may wait, ``wait`` the seconds an item may be expected to wait; a
+    batch that runs for ``stall`` seconds means that the model hangs.
     """
 
-    images: int = 16
-    texts: int = 32
+    images: int | None = None
+    texts: int | None = None
     queued: int = 16_384
     wait: float = 60.0
     stall: float = 60.0
@@ -34,24 +36,38 @@ class LocalEncoder:
     def __init__(self, model: ClipModel, limits: BatchLimits, observer: BatchObserver | None = None) -> None:
         self._model = model
         self._stall = limits.stall
+        self._lost = False
+        images, texts = limits.images or model.info.batch_images, limits.texts or model.info.batch_texts
         kinds = [
-            Kind("image", self._run_images, limits.images, max(1, limits.images // 2)),
-            # Characters stand for tokens: near enough to put texts of like length together.
-            Kind("text", self._run_texts, limits.texts, max(1, limits.texts // 2), size=len),
+            Kind("image", self._run_images, images, max(1, images // 2)),
+            Kind("text", self._run_texts, texts, max(1, texts // 2), size=self._positions),
         ]
-        self._batcher = Batcher(kinds, max_queued=limits.queued, max_wait=limits.wait, observer=observer)
+        self._batcher = Batcher(
+            kinds,
+            max_queued=limits.queued,
+            max_wait=limits.wait,
+            in_flight=model.info.calls,
+            observer=observer,
+        )
 
     @property
     def busy_seconds(self) -> float:
-        """How long the batch that runs now has been running; 0 if none runs."""
+        """How long the oldest batch that runs now has been running; 0 if none runs."""
         return self._batcher.busy_seconds
+
+    @property
+    def lost(self) -> bool:
+        """Whether the model will answer no more in this process."""
+        return self._lost
 
     async def info(self) -> ModelInfo:
         """What is loaded."""
         return self._model.info
 
     async def ping(self) -> None:
-        """Return unless the model hangs. Raises ``ModelUnavailable``."""
+        """Return unless the model hangs or is lost. Raises ``ModelUnavailable``."""
+        if self._lost:
+            raise ModelUnavailable("the device that runs the model failed; the model is loaded anew")
         if self.busy_seconds > self._stall:
             raise ModelUnavailable(f"the model has not finished a batch for {self.busy_seconds:.0f} seconds")
 
@@ -76,11 +92,28 @@ class LocalEncoder:
         """Finish what runs, refuse the rest."""
         await self._batcher.close()
 
+    def _positions(self, text: str) -> int:
+        """Tokens of ``text`` that the model sees, start and end included, about: four characters make one of English.
+
+        Near enough to put texts of like length together and to see what a batch costs.
+        """
+        return min(2 + math.ceil(len(text) / 4), self._model.info.context_length)
+
     def _run_images(self, pixels: Sequence[Pixels]) -> Embeddings:
-        return self._model.embed_pixels(np.stack(pixels))
+        with self._noticing():
+            return self._model.embed_pixels(np.stack(pixels))
 
     def _run_texts(self, texts: Sequence[str]) -> list[tuple[object, ...]]:
-        return list(zip(*self._model.embed_texts(texts), strict=True))
+        with self._noticing():
+            return list(zip(*self._model.embed_texts(texts), strict=True))
+
+    @contextmanager
+    def _noticing(self) -> Iterator[None]:
+        try:
+            yield
+        except ModelUnavailable:
+            self._lost = True
+            raise
 
     def _stack(self, rows: Sequence[Embeddings]) -> Embeddings:
         return np.stack(rows) if rows else np.empty((0, self._model.info.dim), dtype=np.float32)

@@ -21,6 +21,10 @@ def ids(*lengths: int, end: int = VOCABULARY - 1) -> torch.Tensor:
     return rows
 
 
+def encode_cut(tower: CutTextTower, rows: torch.Tensor) -> torch.Tensor:
+    return tower.encode(rows[:, : tower.length(rows)])
+
+
 @pytest.mark.parametrize(
     ("config", "end"),
     [
@@ -39,7 +43,7 @@ def test_cutting_gives_the_features_of_encode_text(config: dict[str, Any], end: 
     assert tower is not None
     with torch.inference_mode():
         stock = StockTextTower(model).encode(ids(*lengths, end=end))
-        cut = CutTextTower(tower).encode(ids(*lengths, end=end))
+        cut = encode_cut(CutTextTower(tower), ids(*lengths, end=end))
     assert float((cut - stock).abs().max()) < 1e-5
     if len(lengths) > 1:
         rows = unit_rows(stock)
@@ -53,7 +57,7 @@ def test_blocks_run_position_first_until_the_tower_is_released() -> None:
     with torch.inference_mode():
         before = model.encode_text(ids(3, 7))
         tower = CutTextTower(cuttable_tower(model))
-        tower.encode(ids(3, 7))
+        encode_cut(tower, ids(3, 7))
         tower.release()
         after = model.encode_text(ids(3, 7))
     assert shapes == [(2, CONTEXT, 32), (7, 2, 32), (2, CONTEXT, 32)]
@@ -64,7 +68,7 @@ def test_blocks_of_other_kinds_are_run_as_they_come() -> None:
     model = build(with_text(qk_norm=True))
     with torch.inference_mode():
         stock = model.encode_text(ids(3, 7))
-        cut = CutTextTower(cuttable_tower(model)).encode(ids(3, 7))
+        cut = encode_cut(CutTextTower(cuttable_tower(model)), ids(3, 7))
     assert float((cut - stock).abs().max()) < 1e-5
 
 
@@ -73,8 +77,12 @@ def test_positions_after_the_longest_text_are_not_computed() -> None:
     seen: list[tuple[int, ...]] = []
     model.transformer.register_forward_pre_hook(lambda _, inputs: seen.append(tuple(inputs[0].shape)))
     with torch.inference_mode():
-        CutTextTower(cuttable_tower(model)).encode(ids(3, 7, 5))
+        encode_cut(CutTextTower(cuttable_tower(model)), ids(3, 7, 5))
     assert seen == [(3, 7, 32)]
+
+
+def test_the_stock_tower_needs_every_position() -> None:
+    assert StockTextTower(build(SMALL)).length(ids(3, 7)) == CONTEXT
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,5 @@
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -12,8 +14,9 @@ from crossmodal.clip.base import ClipModel
 from crossmodal.clip.self_check import check_pixels, least_cosine
 from crossmodal.clip.text import BpeTokenizer, adapt_tokenizer
 from crossmodal.clip.torch_runtime import TorchClip
-from crossmodal.errors import ConfigurationError
+from crossmodal.errors import ConfigurationError, ModelUnavailable
 from crossmodal.records import PairStatistics
+from tests.unit.clip.host_accelerator import HostAccelerator, HostStreams
 from tests.unit.clip.hub_tokenizer import hub_tokenizer
 from tests.unit.clip.model_folders import CONTEXT, DIM, PREPROCESSING, SIZE, SMALL, build, with_text
 
@@ -161,6 +164,8 @@ def test_the_least_cosine_is_minus_one_for_what_cannot_be_compared() -> None:
     assert least_cosine(row, row) == 1.0
     assert least_cosine(row, np.array([[np.nan, 0.0]], dtype=np.float32)) == -1.0
     assert least_cosine(row, np.ones((2, 2), dtype=np.float32)) == -1.0
+    assert least_cosine(row * 2, row) == -1.0
+    assert least_cosine(row, row * 0) == -1.0
 
 
 def test_the_pictures_of_the_check_are_real_ones() -> None:
@@ -168,3 +173,139 @@ def test_the_pictures_of_the_check_are_real_ones() -> None:
     assert Image.fromarray(slopes).size == (48, 48)
     assert (slopes[0, 0].tolist(), slopes[-1, -1].tolist()) == ([0, 0, 255], [255, 255, 0])
     assert noise.std() > 70
+
+
+@pytest.fixture
+def bpe(small_tokenizer: SimpleTokenizer) -> BpeTokenizer:
+    return BpeTokenizer(small_tokenizer)
+
+
+def accelerated(tokenizer: BpeTokenizer, accelerator: HostAccelerator) -> TorchClip:
+    return runtime(build(SMALL), tokenizer, accelerator=accelerator)
+
+
+def test_through_a_conveyor_the_embeddings_are_the_same(bpe: BpeTokenizer) -> None:
+    accelerator = HostAccelerator()
+    with capture_logs() as logs:
+        clip = accelerated(bpe, accelerator)
+    assert logs == []
+    assert (clip.info.calls, clip.info.batch_images, clip.info.batch_texts) == (2, 128, 256)
+    plain = runtime(build(SMALL), bpe)
+    assert (plain.info.calls, plain.info.batch_images, plain.info.batch_texts) == (1, 16, 32)
+    accelerator.replayed.clear()
+    pixels = np.random.default_rng(0).integers(0, 256, (5, SIZE, SIZE, 3), dtype=np.uint8)
+    np.testing.assert_allclose(clip.embed_pixels(pixels), plain.embed_pixels(pixels), atol=1e-5)
+    ours, theirs = clip.embed_texts(TEXTS), plain.embed_texts(TEXTS)
+    np.testing.assert_allclose(ours.embeddings, theirs.embeddings, atol=1e-5)
+    assert ours.tokens.tolist() == theirs.tokens.tolist()
+    assert accelerator.replayed == [(8, SIZE, SIZE, 3), (8, CONTEXT)]
+
+
+def test_more_than_the_largest_batch_goes_through_a_conveyor_too(bpe: BpeTokenizer) -> None:
+    clip = accelerated(bpe, HostAccelerator())
+    texts = [f"number {number}" for number in range(300)]
+    together = clip.embed_texts(texts).embeddings
+    assert together.shape == (300, DIM)
+    np.testing.assert_allclose(together[299:], clip.embed_texts(texts[299:]).embeddings, atol=1e-5)
+
+
+def test_without_recordings_the_embeddings_are_the_same(bpe: BpeTokenizer) -> None:
+    accelerator = HostAccelerator()
+    clip = accelerated(bpe, accelerator)
+    before = clip.embed_texts(TEXTS).embeddings
+    clip.forget_recordings()
+    accelerator.replayed.clear()
+    np.testing.assert_allclose(clip.embed_texts(TEXTS).embeddings, before, atol=1e-5)
+    assert accelerator.replayed == []
+
+
+def test_texts_of_a_tower_that_needs_every_position_are_recorded_whole() -> None:
+    config = {**with_text(no_causal_mask=True, pool_type="last", vocab_size=500), "custom_text": True}
+    accelerator = HostAccelerator()
+    clip = runtime(build(config), adapt_tokenizer(hub_tokenizer(CONTEXT)), accelerator=accelerator)
+    accelerator.replayed.clear()
+    clip.embed_texts(["a dog"])
+    assert accelerator.replayed == [(1, CONTEXT)]
+
+
+def test_recordings_that_embed_otherwise_are_replaced_with_a_warning(bpe: BpeTokenizer) -> None:
+    with capture_logs() as logs:
+        clip = accelerated(bpe, HostAccelerator(wrong=True))
+    assert [(line["event"], line["tower"]) for line in logs] == [
+        ("clip_recordings_not_used", "images"),
+        ("clip_recordings_not_used", "texts"),
+    ]
+    plain = runtime(build(SMALL), bpe)
+    np.testing.assert_allclose(clip.embed_texts(TEXTS).embeddings, plain.embed_texts(TEXTS).embeddings, atol=1e-5)
+
+
+class LossyAccelerator(HostAccelerator):
+    """Recordings are right; what is sent to the device arrives as zeros."""
+
+    def streams(self) -> HostStreams:
+        class Lossy(HostStreams):
+            @contextmanager
+            def compute(self) -> Iterator[None]:
+                self.sent.zero_()
+                with super().compute():
+                    yield
+
+            sent = torch.zeros(0, dtype=torch.uint8)
+
+            def memory(self, count: int) -> torch.Tensor:
+                self.sent = super().memory(count)
+                return self.sent
+
+        return Lossy(self)
+
+
+def test_a_conveyor_that_embeds_otherwise_is_not_used(bpe: BpeTokenizer) -> None:
+    with capture_logs() as logs:
+        clip = accelerated(bpe, LossyAccelerator())
+    (warning,) = logs
+    assert (warning["event"], warning["log_level"]) == ("clip_not_accelerated", "warning")
+    assert "come out otherwise: cosine" in warning["reason"]
+    assert clip.info.calls == 1
+    plain = runtime(build(SMALL), bpe)
+    np.testing.assert_array_equal(clip.embed_texts(TEXTS).embeddings, plain.embed_texts(TEXTS).embeddings)
+
+
+class AbsentAccelerator(HostAccelerator):
+    """Has no memory to copy from."""
+
+    def host_memory(self, count: int) -> torch.Tensor:
+        raise RuntimeError(f"cannot pin {count} bytes")
+
+
+def test_a_device_that_fails_at_the_start_is_used_plainly(bpe: BpeTokenizer) -> None:
+    with capture_logs() as logs:
+        clip = accelerated(bpe, AbsentAccelerator())
+    assert [line["event"] for line in logs] == ["clip_not_accelerated"]
+    assert logs[0]["reason"].startswith("cannot pin")
+    assert clip.embed_pixels(check_pixels(SIZE)).shape == (2, DIM)
+
+
+class DoomedModel:
+    """A model whose device can be ``lost``: every call fails from then on."""
+
+    def __init__(self, model: Any) -> None:
+        self._encode = model.encode_image
+        self.lost = False
+        model.encode_image = self
+
+    def __call__(self, pixels: torch.Tensor, *, normalize: bool = False) -> torch.Tensor:
+        if self.lost:
+            raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+        features: torch.Tensor = self._encode(pixels, normalize=normalize)
+        return features
+
+
+def test_a_lost_device_makes_the_model_unavailable(bpe: BpeTokenizer) -> None:
+    model = build(SMALL)
+    device = DoomedModel(model)
+    clip = runtime(model, bpe)
+    assert clip.embed_pixels(check_pixels(SIZE)).shape == (2, DIM)
+    device.lost = True
+    with capture_logs() as logs, pytest.raises(ModelUnavailable, match="device that runs the model failed"):
+        clip.embed_pixels(check_pixels(SIZE))
+    assert [(line["event"], line["log_level"]) for line in logs] == [("clip_device_lost", "error")]

@@ -1,10 +1,12 @@
 import asyncio
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from crossmodal.encoder import BatchLimits, Lane, LocalEncoder
 from crossmodal.errors import ModelUnavailable
+from crossmodal.records import Embeddings, Pixels
 from tests.fakes import DIM, SIZE, ColourModel
 
 
@@ -78,5 +80,72 @@ async def test_a_model_that_hangs_is_not_there() -> None:
         await encoder.ping()
     model.release.set()
     await stuck
+    await encoder.ping()
+    await encoder.close()
+
+
+async def test_the_model_says_what_suits_its_device() -> None:
+    model = ColourModel()
+    model.info = replace(model.info, batch_images=3, batch_texts=5)
+    encoder = LocalEncoder(model, BatchLimits())
+    await encoder.embed_texts(["red"] * 7)
+    await encoder.embed_texts(["red"] * 3, Lane.BULK)
+    await encoder.embed_pixels(np.zeros((4, SIZE, SIZE, 3), dtype=np.uint8))
+    assert model.batches == [5, 2, 2, 1, 3, 1]
+    await encoder.close()
+
+
+async def test_as_many_calls_are_made_at_a_time_as_the_model_takes() -> None:
+    model = ColourModel()
+    model.info = replace(model.info, calls=2)
+    model.release.clear()
+    encoder = LocalEncoder(model, BatchLimits())
+    first = asyncio.create_task(encoder.embed_texts(["red"]))
+    await asyncio.to_thread(model.started.wait, 5)
+    model.started.clear()
+    second = asyncio.create_task(encoder.embed_texts(["blue"]))
+    assert await asyncio.to_thread(model.started.wait, 5)
+    assert model.batches == [1, 1]
+    model.release.set()
+    await asyncio.gather(first, second)
+    await encoder.close()
+
+
+async def test_texts_of_about_as_many_tokens_go_together() -> None:
+    model = ColourModel()
+    encoder = LocalEncoder(model, BatchLimits(texts=5))
+    long, short = "word " * 8, "word"  # twelve tokens fill the model's context
+    await encoder.embed_texts([short, long, short, long * 100, short, "words", "longer", long])
+    assert model.batches == [5, 3]
+    assert [len(text) > len("longer") for text in model.texts_seen[-3:]] == [True] * 3
+    await encoder.close()
+
+
+class LostModel(ColourModel):
+    """A model whose device is gone."""
+
+    def embed_pixels(self, pixels: Pixels) -> Embeddings:
+        raise ModelUnavailable(f"no device for {len(pixels)} pictures")
+
+
+async def test_a_model_whose_device_is_lost_is_not_there() -> None:
+    encoder = LocalEncoder(LostModel(), BatchLimits())
+    await encoder.ping()
+    assert not encoder.lost
+    with pytest.raises(ModelUnavailable, match="no device for 1 pictures"):
+        await encoder.embed_pixels(np.zeros((2, SIZE, SIZE, 3), dtype=np.uint8))
+    assert encoder.lost
+    with pytest.raises(ModelUnavailable, match="device that runs the model failed"):
+        await encoder.ping()
+    await encoder.close()
+
+
+async def test_a_fault_of_an_item_is_no_loss() -> None:
+    model = ColourModel()
+    model.broken = True
+    encoder = LocalEncoder(model, BatchLimits())
+    with pytest.raises(RuntimeError):
+        await encoder.embed_texts(["red"])
+    assert not encoder.lost
     await encoder.ping()
     await encoder.close()

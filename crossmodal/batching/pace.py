@@ -1,0 +1,95 @@
+"""What batches of one kind take, learned from the last ones, and how large a batch has to be for it.
+
+A batch of load n takes about a + b n seconds: a fixed cost (launches, a pass over the weights, a trip through the event
+loop) and one that grows. Once a is a small share of the whole a larger batch serves no more items a second; it only makes
+those in it wait longer. On a CPU that is soon the case, on a GPU late.
+
+The load of a batch is what it is padded to: its items times the size of the largest.
+"""
+
+import math
+import statistics
+from collections import deque
+from typing import Final
+
+FIXED_SHARE: Final = 0.05
+"""The share of a batch's time that the fixed cost may have: what a larger batch could gain in throughput at most."""
+LEAST_ITEMS: Final = 4
+"""No estimate makes batches smaller than this; of so few the time is hardly known."""
+
+_REMEMBERED: Final = 64
+"""Batches that are remembered. When all of them were of one size the line through them is not known, batches are as
+large as they may be again, and the estimate is renewed: two or three in 64 under constant load."""
+_OF_A_SIZE: Final = 3
+"""Batches of about one load, within a factor of two, before their time counts: one alone may have been disturbed."""
+_APART: Final = 2.0
+"""The largest load known must be this many times the smallest, or the line through them is guesswork."""
+
+_RECENT: Final = 15
+"""The time an item takes is the median over so many batches; the first ones of a process are slow."""
+_ENOUGH: Final = 5
+"""Before so many batches were run nothing is said of an item's time."""
+
+
+class Pace:
+    """Learns from batches; belongs to one thread."""
+
+    def __init__(self) -> None:
+        self._batches: deque[tuple[int, float]] = deque(maxlen=_REMEMBERED)
+        self._per_item: deque[float] = deque(maxlen=_RECENT)
+
+    def note(self, *, items: int, load: int, seconds: float, in_one_run: bool = True) -> None:
+        """``items`` >= 1 of together ``load`` >= 1 kept the model busy for ``seconds``, unless it fell apart in one run."""
+        self._per_item.append(seconds / items)
+        if in_one_run:
+            self._batches.append((load, seconds))
+
+    @property
+    def item_seconds(self) -> float:
+        """What an item takes in batches as they were lately; 0 while too little is known."""
+        return statistics.median(self._per_item) if len(self._per_item) >= _ENOUGH else 0.0
+
+    def line(self) -> tuple[float, float] | None:
+        """Fixed seconds and seconds for one more of load, both >= 0; None while too little is known.
+
+        Medians of batches of about one load, and the straight line that misses them by the least squares of relative
+        errors: a large batch takes longer than a small one and is off by more.
+        """
+        groups: dict[int, tuple[list[int], list[float]]] = {}
+        for load, seconds in self._batches:
+            loads, times = groups.setdefault(load.bit_length(), ([], []))
+            loads.append(load)
+            times.append(seconds)
+        points = [(_median(loads), _median(times)) for loads, times in groups.values() if len(loads) >= _OF_A_SIZE]
+        points = [(load, seconds) for load, seconds in points if seconds > 0]
+        loads = [int(load) for load, _ in points]
+        if len(points) < 2 or max(loads) < _APART * min(loads):  # noqa: PLR2004 - a line has two points
+            return None
+        return _fit(points)
+
+    def enough(self) -> float:
+        """The load from which a batch gains nothing by being larger; infinite while that is not known."""
+        line = self.line()
+        if line is None:
+            return math.inf
+        fixed, each = line
+        return fixed * (1 - FIXED_SHARE) / FIXED_SHARE / each if each > 0 else math.inf
+
+
+def _median(values: list[int] | list[float]) -> float:
+    """The upper median; ``statistics.median`` takes several times as long, and this runs before every batch."""
+    return sorted(values)[len(values) // 2]
+
+
+def _fit(points: list[tuple[float, float]]) -> tuple[float, float]:
+    weights = [1 / seconds**2 for _, seconds in points]
+    total = sum(weights)
+    mean_load = sum(weight * load for weight, (load, _) in zip(weights, points, strict=True)) / total
+    mean_seconds = sum(weight * seconds for weight, (_, seconds) in zip(weights, points, strict=True)) / total
+    spread = sum(weight * (load - mean_load) ** 2 for weight, (load, _) in zip(weights, points, strict=True))
+    together = sum(
+        weight * (load - mean_load) * (seconds - mean_seconds)
+        for weight, (load, seconds) in zip(weights, points, strict=True)
+    )
+    each = max(0.0, together / spread)
+    return max(0.0, mean_seconds - each * mean_load), each
