@@ -96,10 +96,10 @@ def _reading(
     found, lines = _shuffled(scan_pictures(pictures)), _shuffled(scan_texts(texts))
 
     def read(preprocessing: Preprocessing) -> Samples:
-        pixels, captions = _pictures(
+        pixels, captions = read_pictures(
             settings, found, replace(preprocessing, profile=settings.preprocessing.value), most
         )
-        return Samples(pixels, captions, _texts(lines, settings.max_text_chars, most))
+        return Samples(pixels, captions, read_texts(lines, settings.max_text_chars, most))
 
     return read
 
@@ -110,13 +110,14 @@ def _shuffled(items: list[T]) -> list[T]:
     return items
 
 
-def _texts(lines: list[Source], longest: int, most: int) -> list[str]:
+def read_texts(lines: list[Source], longest: int, most: int) -> list[str]:
+    """Different texts of at most ``longest`` characters, the first ``most``."""
     given = (line.submission.content for line in lines if line.submission.fault is None)
     texts = dict.fromkeys(text.decode() for text in given)
     return [text for text in texts if len(text) <= longest][:most]
 
 
-def _pictures(
+def read_pictures(
     settings: Settings, sources: list[Source], preprocessing: Preprocessing, most: int
 ) -> tuple[Pixels, list[str]]:
     """Pixels and captions of the first ``most`` different pictures that can be read."""
