@@ -25,9 +25,9 @@ from crossmodal.errors import ConfigurationError
 from crossmodal.records import Embeddings, Preprocessing, Profile
 
 __all__ = [
-    "FILES", "IMAGE_GRAPH", "INT8_IMAGE_GRAPH", "INT8_OPTIONS", "INT8_REFERENCES", "INT8_TEXT_GRAPH", "MANIFEST",
-    "REFERENCES", "TEXT_GRAPH", "TOKENIZER", "Export", "Int8", "StaleExport", "Variant", "export_folder", "find_export",
-    "int8_files", "kept_int8", "read_references", "read_tokenizer", "sources_of", "variant_of", "write_manifest",
+    "FILES", "IMAGE_GRAPH", "INT8_FILES", "INT8_IMAGE_GRAPH", "INT8_OPTIONS", "INT8_REFERENCES", "INT8_TEXT_GRAPH", "MANIFEST",
+    "REFERENCES", "TEXT_GRAPH", "TOKENIZER", "Export", "StaleExport", "Variant", "export_folder", "find_export",
+    "kept_int8", "read_references", "read_tokenizer", "sources_of", "variant_of", "write_manifest",
 ]  # fmt: skip
 
 MANIFEST: Final = "openvino_export.json"
@@ -53,10 +53,8 @@ FILES: Final = (*_graph(IMAGE_GRAPH), *_graph(TEXT_GRAPH), TOKENIZER, *REFERENCE
 """What the manifest answers for."""
 
 
-def int8_files(*, texts: bool) -> tuple[str, ...]:
-    """What it answers for in int8; ``texts``: the text tower is in int8, too."""
-    graphs = (*_graph(INT8_IMAGE_GRAPH), *(_graph(INT8_TEXT_GRAPH) if texts else ()))
-    return (*graphs, *INT8_REFERENCES.values(), INT8_QUALITY)
+INT8_FILES: Final = (*_graph(INT8_IMAGE_GRAPH), *_graph(INT8_TEXT_GRAPH), *INT8_REFERENCES.values(), INT8_QUALITY)
+"""What it answers for in int8."""
 
 
 _Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
@@ -69,21 +67,13 @@ class StaleExport(ConfigurationError):
 
 
 @dataclass(frozen=True, slots=True)
-class Int8:
-    """The part of an export in int8. Without ``texts`` it embeds texts with the other graph; ``files``: its digests."""
-
-    texts: bool
-    files: dict[str, _Digest]
-
-
-@dataclass(frozen=True, slots=True)
 class Export:
     """The manifest of an export.
 
     ``fingerprints`` are those of the source model for each profile of preprocessing; ``preprocessing`` is in the
     standard one. ``any_length``: the text graph takes texts of any length, else of ``context_length`` ids. ``sources``:
     digests of the files of the model's folder, empty for a model that is named otherwise; ``files``: of those exported.
-    ``int8`` is None where the model was not exported in it.
+    ``int8``: digests of the files in int8, None where the model was not exported in it.
     """
 
     format: Literal[1]
@@ -97,7 +87,7 @@ class Export:
     any_length: bool
     sources: dict[str, _Digest]
     files: dict[str, _Digest]
-    int8: Int8 | None = None
+    int8: dict[str, _Digest] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,19 +101,17 @@ class Variant:
     files: Mapping[str, str]
 
 
-def variant_of(export: Export, int8: Int8 | None) -> Variant:
-    """The embedding space of the source model, or with ``int8``, the export's own or one being made, that of int8."""
-    if int8 is None:
+def variant_of(export: Export, *, int8: bool) -> Variant:
+    """The embedding space of the source model, or that of int8, which the export must have then."""
+    if not int8 or export.int8 is None:
         return Variant(IMAGE_GRAPH, TEXT_GRAPH, REFERENCES, export.fingerprints, export.files)
-    texts = INT8_TEXT_GRAPH if int8.texts else TEXT_GRAPH
-    files = export.files | int8.files
-    graphs = {file: files[file] for file in (*_graph(INT8_IMAGE_GRAPH), *_graph(texts))}
+    graphs = {file: export.int8[file] for file in (*_graph(INT8_IMAGE_GRAPH), *_graph(INT8_TEXT_GRAPH))}
     return Variant(
         images=INT8_IMAGE_GRAPH,
-        texts=texts,
+        texts=INT8_TEXT_GRAPH,
         references=INT8_REFERENCES,
         fingerprints={profile: quantized_fingerprint(each, graphs) for profile, each in export.fingerprints.items()},
-        files=graphs | {file: was for file, was in files.items() if file == TOKENIZER or file in int8.files},
+        files={TOKENIZER: export.files[TOKENIZER], **export.int8},
     )
 
 
@@ -152,27 +140,24 @@ def find_export(spec: ModelSpec, exports: Path | None, *, int8: bool = False) ->
                 continue
             command = _command(spec.name, int8=int8)
             _refuse_stale(export, spec, command)
-            _refuse_damaged(variant_of(export, export.int8 if int8 else None), place, spec.name, command)
+            _refuse_damaged(variant_of(export, int8=int8), place, spec.name, command)
             return place, export
     return None
 
 
-def kept_int8(folder: Path, made: Export) -> Int8 | None:
+def kept_int8(folder: Path, made: Export) -> dict[str, str] | None:
     """The int8 part of the export that ``folder`` holds, whole and of the same source as ``made``; else None.
 
-    A collection is bound to it: calibrated again, it would be another model.
+    Collections are bound to it: calibrated again, it would be another model.
     """
     try:
         old = _MANIFEST.validate_json((folder / MANIFEST).read_bytes())
     except (ValidationError, OSError):
         return None
-    if old.int8 is None or old.fingerprints != made.fingerprints or not _names_its_files(old):
+    if old.int8 is None or not old.fingerprints.items() <= made.fingerprints.items() or not _names_its_files(old):
         return None
-    whole = all(
-        (folder / file).is_file() and hash_weights(folder / file) == was for file, was in old.int8.files.items()
-    )
-    same = old.int8.texts or all(old.files[file] == made.files[file] for file in _graph(TEXT_GRAPH))
-    return old.int8 if whole and same else None
+    whole = all((folder / file).is_file() and hash_weights(folder / file) == was for file, was in old.int8.items())
+    return old.int8 if whole else None
 
 
 def sources_of(checkpoint: Checkpoint) -> dict[str, str]:
@@ -223,8 +208,7 @@ def _read_manifest(folder: Path, name: str) -> Export:
 
 
 def _names_its_files(export: Export) -> bool:
-    named = set(export.files) == set(FILES)
-    return named and (export.int8 is None or set(export.int8.files) == set(int8_files(texts=export.int8.texts)))
+    return set(export.files) == set(FILES) and (export.int8 is None or set(export.int8) == set(INT8_FILES))
 
 
 def _one_line(error: Exception) -> str:

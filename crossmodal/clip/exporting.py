@@ -218,7 +218,7 @@ def _compare(folder: Path, export: exported.Export, reference: TorchClip) -> Non
 def _move(made: Path, folder: Path, export: exported.Export) -> None:
     """Put the files in place, the manifest last: without it there is no export. What it does not name any more goes."""
     (folder / exported.MANIFEST).unlink(missing_ok=True)
-    for file in set(exported.int8_files(texts=True)) - (set() if export.int8 is None else set(export.int8.files)):
+    for file in set(exported.INT8_FILES) - set(export.int8 or ()):
         (folder / file).unlink(missing_ok=True)
     for path in sorted(made.iterdir(), key=lambda path: path.name == exported.MANIFEST):
         path.replace(folder / path.name)

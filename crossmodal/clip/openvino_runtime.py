@@ -57,7 +57,7 @@ class OpenVinoClip:
     ) -> None:
         if precision == "int8" and export.int8 is None:
             raise ConfigurationError(f"Model {export.name}: its export holds nothing in int8.")
-        variant = variant_of(export, export.int8 if precision == "int8" else None)
+        variant = variant_of(export, int8=precision == "int8")
         self._tokenizer = read_tokenizer(folder, export, export.name)
         self._any_length = export.any_length
         properties = {

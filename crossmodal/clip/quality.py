@@ -90,7 +90,6 @@ class Quality:
 
     calibrated_on: Counts
     held_out: Counts
-    texts_quantized: bool
     pictures: Spread
     texts: Spread
     neighbours: float

@@ -121,8 +121,8 @@ def _advanced(library: Any) -> Any:
 
 def _with_int8(folder: Path, export: exported.Export) -> exported.Export:
     """The export with what of its int8 part is in ``folder``."""
-    files = (file for file in exported.int8_files(texts=True) if (folder / file).is_file())
-    return replace(export, int8=exported.Int8(texts=True, files={file: hash_weights(folder / file) for file in files}))
+    files = (file for file in exported.INT8_FILES if (folder / file).is_file())
+    return replace(export, int8={file: hash_weights(folder / file) for file in files})
 
 
 def _measure(model: ClipModel, source: ClipModel, calibrating: Samples, held_out: Samples) -> Quality:
@@ -136,7 +136,6 @@ def _measure(model: ClipModel, source: ClipModel, calibrating: Samples, held_out
     return Quality(
         calibrated_on=Counts(len(calibrating.pixels), len(calibrating.texts)),
         held_out=Counts(len(held_out.pixels), len(held_out.texts)),
-        texts_quantized=True,
         pictures=spread_of(our_pictures, pictures),
         texts=spread_of(our_texts, texts),
         neighbours=kept_neighbours((texts, pictures), (our_texts, our_pictures)),

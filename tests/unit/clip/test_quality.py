@@ -56,7 +56,6 @@ def test_a_report_is_read_as_it_was_written(tmp_path: Path) -> None:
     quality = Quality(
         calibrated_on=Counts(300, 300),
         held_out=Counts(200, 250),
-        texts_quantized=True,
         pictures=spread,
         texts=spread,
         neighbours=0.97,

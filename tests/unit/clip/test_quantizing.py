@@ -14,11 +14,11 @@ import pytest
 
 from crossmodal.clip.base import ClipModel
 from crossmodal.clip.exported import (
+    INT8_FILES,
     INT8_IMAGE_GRAPH,
     INT8_REFERENCES,
     INT8_TEXT_GRAPH,
     MANIFEST,
-    int8_files,
 )
 from crossmodal.clip.exporting import export_model
 from crossmodal.clip.fingerprint import hash_weights, quantized_fingerprint
@@ -51,7 +51,6 @@ WORDS = [
     "small",
     "lamps",
 ]
-FILES = int8_files(texts=True)
 
 
 def samples(pictures: int = 80, texts: int = 80) -> Callable[[Preprocessing], Samples]:
@@ -161,13 +160,13 @@ def test_int8_takes_a_quarter_of_the_room(both: Path) -> None:
 
 
 def test_int8_serves_without_weights_and_without_the_other_graphs(both: Path, tmp_path: Path) -> None:
-    for file in (*FILES, MANIFEST, "openvino_tokenizer.json"):
+    for file in (*INT8_FILES, MANIFEST, "openvino_tokenizer.json"):
         shutil.copy(both / file, tmp_path)
     assert load(tmp_path).info == load(both).info
     assert "openvino_image.xml of its export is missing" in refusal(tmp_path, precision="fp32")
 
 
-@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("file", INT8_FILES)
 @pytest.mark.parametrize("how", ["missing", "truncated", "changed"])
 def test_a_damaged_file_is_refused_and_only_where_int8_is_wanted(mine: Path, file: str, how: str) -> None:
     content = bytearray((mine / file).read_bytes())
@@ -183,7 +182,7 @@ def test_a_damaged_file_is_refused_and_only_where_int8_is_wanted(mine: Path, fil
 def with_digest(folder: Path, file: str) -> None:
     """Let the manifest answer for the file as it is now."""
     manifest = json.loads((folder / MANIFEST).read_text())
-    manifest["int8"]["files"][file] = hash_weights(folder / file)
+    manifest["int8"][file] = hash_weights(folder / file)
     (folder / MANIFEST).write_text(json.dumps(manifest))
 
 
@@ -197,15 +196,14 @@ def test_int8_that_embeds_otherwise_is_refused_and_nothing_steps_in(mine: Path) 
     assert "OpenVINO cannot run its export here" in refusal(mine)
 
 
-@pytest.mark.parametrize("change", ["missing", "more", "texts", "no digest"])
+@pytest.mark.parametrize("change", ["missing", "more", "no digest"])
 def test_a_manifest_that_cannot_be_meant_is_refused(mine: Path, change: str) -> None:
     manifest = json.loads((mine / MANIFEST).read_text())
     int8 = manifest["int8"]
     changes: dict[str, Callable[[], object]] = {
-        "missing": lambda: int8["files"].pop(INT8_IMAGE_GRAPH),
-        "more": lambda: int8["files"].update({"../x": "0" * 64}),
-        "texts": lambda: int8.update(texts=False),
-        "no digest": lambda: int8["files"].update({INT8_IMAGE_GRAPH: "x"}),
+        "missing": lambda: int8.pop(INT8_IMAGE_GRAPH),
+        "more": lambda: int8.update({"../x": "0" * 64}),
+        "no digest": lambda: int8.update({INT8_IMAGE_GRAPH: "x"}),
     }
     changes[change]()
     (mine / MANIFEST).write_text(json.dumps(manifest))
@@ -217,7 +215,7 @@ def test_weights_changed_after_the_export_are_not_served_by_it(mine: Path) -> No
     assert "its files are not those its export was made of" in refusal(mine)
     export_model(f"local-dir:{mine}", out=mine, exports=mine)
     assert "has no int8 export" in refusal(mine)
-    assert not {file.name for file in mine.iterdir()} & set(FILES)
+    assert not {file.name for file in mine.iterdir()} & set(INT8_FILES)
 
 
 def test_exporting_again_without_int8_keeps_it(mine: Path) -> None:

@@ -29,7 +29,7 @@ def pictures(tmp_path: Path) -> Path:
         shutil.copy(path, folder / f"{number}.webp")
     shutil.copy(folder / "0.webp", folder / "again.webp")
     (folder / "broken.webp").write_bytes((folder / "0.webp").read_bytes()[:200])
-    lines = [{"file_name": "0.webp", "caption": "one"}, {"file_name": "1.webp", "text": "two"}]
+    lines: list[dict[str, object]] = [{"file_name": "0.webp", "caption": "one"}, {"file_name": "1.webp", "text": "two"}]
     lines += [{"file_name": "again.webp", "caption": "one"}, {"file_name": "2.webp", "caption": 3}]
     (folder / "metadata.jsonl").write_text("\n".join(map(json.dumps, lines)))
     return folder
