@@ -23,7 +23,7 @@ from crossmodal.clip.exported import (
 from crossmodal.clip.exporting import export_model
 from crossmodal.clip.fingerprint import hash_weights, quantized_fingerprint
 from crossmodal.clip.loading import load_model
-from crossmodal.clip.quality import INT8_QUALITY, Counts, Quantizing, Samples, read_quality
+from crossmodal.clip.quality import INT8_QUALITY, Counts, PoorQuality, Quantizing, Samples, read_quality
 from crossmodal.clip.self_check import least_cosine
 from crossmodal.clip.torch_runtime import TorchClip
 from crossmodal.errors import ConfigurationError
@@ -261,6 +261,29 @@ def test_too_few_samples_are_refused_and_nothing_is_written(
         )
     assert what in caught.value.detail
     assert not (tmp_path / "out").exists()
+
+
+def unlike(preprocessing: Preprocessing) -> Samples:
+    """Pictures that calibrate, all black but for a grain, are nothing like those that judge."""
+    usual = samples()(preprocessing)
+    return replace(usual, pixels=np.concatenate([usual.pixels[:40] // 250, usual.pixels[40:]]))
+
+
+def test_poor_quality_is_refused_with_its_report_and_written_when_it_is_accepted(
+    small_folder: Path, tmp_path: Path
+) -> None:
+    def export(*, accept: bool) -> Path:
+        how = Quantizing(unlike, accept=accept)
+        return export_model(f"local-dir:{small_folder}", out=tmp_path / "out", exports=tmp_path, quantizing=how)
+
+    with pytest.raises(
+        PoorQuality, match=r"in int8 one in a hundred pictures has a cosine .* --accept-quality"
+    ) as caught:
+        export(accept=False)
+    assert caught.value.quality.pictures.p1 < 0.99 <= caught.value.quality.texts.p1
+    assert not (tmp_path / "out").exists()
+    assert read_quality(export(accept=True) / INT8_QUALITY) == caught.value.quality
+    assert load(tmp_path / "out").info.precision == "int8"
 
 
 def test_serving_int8_imports_neither_torch_nor_nncf(both: Path, tmp_path: Path) -> None:
