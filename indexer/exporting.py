@@ -16,11 +16,13 @@ from crossmodal.clip.quality import (
     INT8_QUALITY,
     LEAST_SAMPLES,
     MOST_SAMPLES,
+    Counts,
     PoorQuality,
     Quality,
     Quantizing,
     Samples,
     read_quality,
+    refuse_few,
 )
 from crossmodal.errors import ClientError, ConfigurationError, CrossModalError, DeadlineExceeded
 from crossmodal.imaging import ImageLimits
@@ -94,6 +96,7 @@ def _reading(
             "like those that will be searched"
         )
     found, lines = _shuffled(scan_pictures(pictures)), _shuffled(scan_texts(texts))
+    refuse_few(Counts(len(found), len(lines)))
 
     def read(preprocessing: Preprocessing) -> Samples:
         pixels, captions = read_pictures(

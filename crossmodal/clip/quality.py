@@ -14,7 +14,7 @@ from crossmodal.records import Embeddings, Pixels, Preprocessing
 
 __all__ = [
     "INT8_QUALITY", "LEAST_CAPTIONS", "LEAST_P1", "LEAST_SAMPLES", "MOST_SAMPLES", "Counts", "PoorQuality", "Quality", "Quantizing", "Recall",
-    "Samples", "Spread", "kept_neighbours", "read_quality", "recall_at", "spread_of", "write_quality",
+    "Samples", "Spread", "kept_neighbours", "read_quality", "recall_at", "refuse_few", "spread_of", "write_quality",
 ]  # fmt: skip
 
 INT8_QUALITY: Final = "openvino_int8_quality.json"
@@ -103,6 +103,16 @@ class PoorQuality(ConfigurationError):
     def __init__(self, detail: str, quality: Quality) -> None:
         super().__init__(detail)
         self.quality = quality
+
+
+def refuse_few(given: Counts) -> None:
+    """Raise ConfigurationError for fewer samples than can calibrate and judge."""
+    for what, count in (("pictures", given.pictures), ("texts", given.texts)):
+        if count < LEAST_SAMPLES:
+            raise ConfigurationError(
+                f"int8 needs {LEAST_SAMPLES} different {what} that can be read, better {2 * MOST_SAMPLES}: half of them "
+                f"calibrate, half of them judge; {count} were given."
+            )
 
 
 _QUALITY: Final = TypeAdapter(Quality)

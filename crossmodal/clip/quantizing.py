@@ -18,8 +18,6 @@ from crossmodal.clip.quality import (
     INT8_QUALITY,
     LEAST_CAPTIONS,
     LEAST_P1,
-    LEAST_SAMPLES,
-    MOST_SAMPLES,
     Counts,
     PoorQuality,
     Quality,
@@ -27,6 +25,7 @@ from crossmodal.clip.quality import (
     Samples,
     kept_neighbours,
     recall_at,
+    refuse_few,
     spread_of,
     write_quality,
 )
@@ -46,11 +45,11 @@ def quantize(folder: Path, export: exported.Export, source: ClipModel, how: Quan
     """
     library = nncf()
     samples = how.samples(export.preprocessing)
-    _refuse_few(samples, export.name)
+    refuse_few(Counts(len(samples.pixels), len(samples.texts)))
     calibrating, held_out = _split(samples, how.most)
     try:
         _write_graphs(library, folder, export, calibrating)
-    except RuntimeError as error:
+    except Exception as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise ConfigurationError(f"Model {export.name}: NNCF cannot quantize it: {reason}") from error
     # Its references are what it gives itself, so they cannot be compared with yet.
@@ -60,15 +59,6 @@ def quantize(folder: Path, export: exported.Export, source: ClipModel, how: Quan
     _judge(quality, export.name, accept=how.accept)
     write_quality(folder / INT8_QUALITY, quality)
     return _with_int8(folder, export)
-
-
-def _refuse_few(samples: Samples, name: str) -> None:
-    for what, count in (("pictures", len(samples.pixels)), ("texts", len(samples.texts))):
-        if count < LEAST_SAMPLES:
-            raise ConfigurationError(
-                f"Model {name}: int8 needs {LEAST_SAMPLES} different {what} that can be read, better {2 * MOST_SAMPLES}: half "
-                f"of them calibrate, half of them judge; {count} were given."
-            )
 
 
 def _split(samples: Samples, most: int) -> tuple[Samples, Samples]:
