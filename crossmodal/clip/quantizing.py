@@ -90,6 +90,7 @@ def _quantize(library: Any, graph: Path, inputs: Sequence[Any], path: Path) -> N
             library.Dataset(inputs),
             subset_size=len(inputs),
             model_type=library.ModelType.TRANSFORMER,
+            fast_bias_correction=False,  # the fast one makes single pictures worse than none
             advanced_parameters=_advanced(library),
         )
     openvino().save_model(quantized, path, compress_to_fp16=False)
@@ -99,13 +100,12 @@ def _advanced(library: Any) -> Any:
     """What was measured to lose least, docs/adr/0018-int8.md.
 
     Ranges of activations are those of all samples: a mean over them cuts the largest off. Scales are moved half way from
-    activations to weights. Biases stay: correcting them from a few hundred samples does more harm than good.
+    activations to weights.
     """
     advanced = library.quantization.advanced_parameters
     return advanced.AdvancedQuantizationParameters(
         activations_range_estimator_params=library.quantization.range_estimator.RangeEstimatorParametersSet.MINMAX,
         smooth_quant_alphas=advanced.AdvancedSmoothQuantParameters(matmul=0.5),
-        disable_bias_correction=True,
     )
 
 
