@@ -94,9 +94,9 @@ async def measure(seed: int, model: str) -> Numbers:
             await container.close()
 
 
-def measure_duplicates(seed: int) -> Numbers:
+def measure_duplicates(seed: int, model: str) -> Numbers:
     """F1 of copies, over all kinds and by each."""
-    scores = eval_duplicates.measure(seed)
+    scores = eval_duplicates.measure(seed, model=model)
     return {f"{'' if kind == 'all' else '  '}{_kind(kind)}": score.f1 for kind, score in scores.items()}
 
 
@@ -116,7 +116,9 @@ def main() -> int:
     start = time.monotonic()
     results: dict[str, list[float]] = {}
     for seed in range(options.seed, options.seed + options.sets):
-        for name, value in (asyncio.run(measure(seed, options.model)) | measure_duplicates(seed)).items():
+        for name, value in (
+            asyncio.run(measure(seed, options.model)) | measure_duplicates(seed, options.model)
+        ).items():
             results.setdefault(name, []).append(value)
     print(f"{'measure':46}{'mean':>8}{'lowest':>8}{'required':>10}")
     for name, values in results.items():
