@@ -22,6 +22,12 @@ export OMP_WAIT_POLICY ?= passive
 
 SERVE = $(BIN)/bentoml serve service:CrossModalSearch --host $(HOST) --port $(PORT)
 
+# What the bundled model is calibrated on in int8; others need what they will search.
+ifeq ($(filter-out tiny,$(MODEL)),)
+PICTURES ?= samples/images
+TEXTS ?= samples/captions.jsonl
+endif
+
 # Commands run by hand on a machine use the bundled model, which needs no network; a deployed bento, and a plain
 # `bentoml serve`, use the service's own default, ViT-B-32.
 demo serve export: export CROSSMODAL_MODEL ?= tiny
@@ -45,9 +51,13 @@ help: ## say what each command does
 	$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r $<
 	touch $@
 
+.venv/.int8: requirements/int8.txt | .venv/bin/python
+	$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r $<
+	touch $@
+
 .venv/.dev: requirements/dev.txt | .venv/bin/python
 	$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r $<
-	touch $@ .venv/.runtime
+	touch $@ .venv/.runtime .venv/.int8
 
 .PHONY: install
 install: .venv/.runtime ## install what the service needs into .venv
@@ -58,7 +68,7 @@ system-packages:
 
 .PHONY: lock
 lock: | $(filter .uv/bin/uv,$(UV)) ## write requirements/*.txt anew from requirements/*.in
-	for name in uv runtime dev; do \
+	for name in uv runtime int8 dev; do \
 		$(UV) pip compile --quiet --generate-hashes --no-header --python-version 3.11 requirements/$$name.in -o requirements/$$name.txt; \
 	done
 
@@ -76,8 +86,9 @@ serve: install ## serve on PORT (default 3000) what DATA holds
 	exec $(SERVE)
 
 .PHONY: export
-export: install ## export MODEL (default tiny) for OpenVINO, which serve then uses on CPUs; OUT=FOLDER puts it elsewhere
-	$(BIN)/python -m indexer export $(if $(MODEL),--model "$(MODEL)") $(if $(OUT),--out "$(OUT)")
+export: install $(if $(INT8),.venv/.int8) ## export MODEL (default tiny) for OpenVINO, which serve then uses on CPUs; OUT=FOLDER puts it elsewhere; INT8=1: in int8, too (README)
+	$(BIN)/python -m indexer export $(if $(MODEL),--model "$(MODEL)") $(if $(OUT),--out "$(OUT)") \
+		$(if $(INT8),--int8 $(if $(PICTURES),--pictures "$(PICTURES)") $(if $(TEXTS),--texts "$(TEXTS)"))
 
 .PHONY: bento
 bento: install ## build a bento, the deployable archive

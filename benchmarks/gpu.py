@@ -24,7 +24,8 @@ import torch
 
 from benchmarks.device_probes import copy_rates, jpegs_decoded, matrix_peak, per_second, synchronise
 from benchmarks.flops import image_flops, text_flops
-from benchmarks.runtimes import WORDS, random_model
+from benchmarks.inputs import random_model
+from benchmarks.runtimes import WORDS
 from benchmarks.slow_pictures import jpeg_ordinary
 from crossmodal.clip.catalogue import resolve
 from crossmodal.clip.device import Precision, torch_dtype

@@ -76,7 +76,11 @@ class Settings(BaseSettings):
         "fast: as standard with less work, pixels slightly other",
     )
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N")
-    precision: str = Field(default="auto", pattern=r"^(auto|fp32|bf16|fp16)$", description="auto, fp32, bf16 or fp16")
+    precision: str = Field(
+        default="auto",
+        pattern=r"^(auto|fp32|bf16|fp16|int8)$",
+        description="auto, fp32, bf16, fp16, or int8 from what `python -m indexer export --int8` wrote; auto is never int8",
+    )
     model_threads: Annotated[int, Field(ge=1)] | None = Field(default=None, description="CPU threads of the model")
 
     runtime: ModelRuntime = Field(

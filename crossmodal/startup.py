@@ -25,8 +25,9 @@ def build_model(settings: Settings) -> ClipModel:
     """Load the model the settings name. Raises ``ConfigurationError`` with one line that says what is wrong."""
     spec = parse_spec(settings.model)
     if isinstance(spec, LocalFolder):  # while what loads it is imported
-        exported = () if settings.runtime is ModelRuntime.TORCH else spec.path.glob("openvino_*.bin")
-        for path in (*exported, *spec.path.glob("*.safetensors")):
+        if settings.runtime is not ModelRuntime.TORCH:
+            digests.begin_export(spec.path, int8=settings.precision == "int8")
+        for path in spec.path.glob("*.safetensors"):
             digests.begin(path)
     from crossmodal.clip.loading import load_model
 

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import structlog
 
 from crossmodal.clip.base import ClipModel
+from crossmodal.clip.quality import Quantizing
 from crossmodal.encoder import BatchLimits, CachedEncoder, Encoder, LocalEncoder
 from crossmodal.errors import ConfigurationError, CrossModalError
 from crossmodal.fetching import Fetcher, FetchPolicy, HttpFetcher, host_rules
@@ -100,11 +101,14 @@ class Container:
         self.media.close()
 
 
-def export_model(settings: Settings, out: Path | None) -> Path:
-    """Export the model the settings name, to ``out`` or where ``build_model`` looks for it; returns the folder."""
+def export_model(settings: Settings, out: Path | None, quantizing: Quantizing | None = None) -> Path:
+    """Export the model the settings name, to ``out`` or where ``build_model`` looks for it; returns the folder.
+
+    With ``quantizing`` in int8, too. Raises ``ConfigurationError``.
+    """
     from crossmodal.clip import exporting
 
-    return exporting.export_model(settings.model, out=out, exports=settings.exports)
+    return exporting.export_model(settings.model, out=out, exports=settings.exports, quantizing=quantizing)
 
 
 def build_local_encoder(settings: Settings, model: ClipModel | None = None) -> LocalEncoder:

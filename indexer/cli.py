@@ -19,9 +19,10 @@ from crossmodal.search.indexing import Status
 from crossmodal.search.policies import Policy, load_policies
 from crossmodal.settings import Settings, load_settings
 from crossmodal.telemetry import configure_logging
-from crossmodal.wiring import Container, build_container, build_local_encoder, export_model
+from crossmodal.wiring import Container, build_container, build_local_encoder
 from indexer.calibrating import calibrate
 from indexer.evaluation.command import evaluate, karpathy
+from indexer.exporting import export
 from indexer.keys import add_key, list_keys, moment, revoke_key
 from indexer.pipeline import index_sources
 from indexer.policies import NOTE, as_table, dump, fit, read_examples, write_thresholds
@@ -35,6 +36,7 @@ app.command(name="eval")(evaluate)
 app.command()(karpathy)
 
 app.command()(calibrate)
+app.command()(export)
 
 KeysFile = Annotated[Path, typer.Option("--file", help="the keys file, as CROSSMODAL_KEYS_FILE names it")]
 
@@ -109,19 +111,6 @@ def revoke(
     with _told():
         revoke_key(file, name)
     typer.echo(f"revoked {name}", err=True)
-
-
-@app.command()
-def export(
-    model: Annotated[str | None, typer.Option(help="as CROSSMODAL_MODEL names it, which it is by default")] = None,
-    out: Annotated[Path | None, typer.Option(help="folder; without it the service finds the export by itself")] = None,
-) -> None:
-    """Export the model for OpenVINO, with which it starts and embeds faster on CPUs."""
-    configure_logging()
-    with _told():
-        settings = load_settings()
-        folder = export_model(settings if model is None else settings.model_copy(update={"model": model}), out)
-    typer.echo(folder)
 
 
 @app.command()

@@ -1,10 +1,10 @@
 """Measures what the service finds on the bundled model's held-out scenes, and prints a table.
 
-Usage: python -m tools.evaluate [--seed 101] [--sets 2] [--json FILE] [--require]     (some minutes)
+Usage: python -m tools.evaluate [--seed 101] [--sets 2] [--model SPEC] [--json FILE] [--require]     (some minutes)
 
 All of it goes through the use cases that the API uses, with their defaults. Indented rows do with the same embeddings
 what is commonly done instead. Each measure is taken on `--sets` independent sets of scenes, none of which anything was
-chosen on; `--require` fails if the lowest (or, of what should be low, the highest) misses what is required.
+chosen on; `--model` measures an export of the bundled model, in the precision of CROSSMODAL_PRECISION; `--require` fails if the lowest (or, of what should be low, the highest) misses what is required.
 """
 
 import argparse
@@ -79,10 +79,10 @@ MEASURES: tuple[Callable[[Container, int], Awaitable[Numbers]], ...] = (
 )
 
 
-async def measure(seed: int) -> Numbers:
+async def measure(seed: int, model: str) -> Numbers:
     """All numbers of one set of scenes but those of duplicates."""
     with tempfile.TemporaryDirectory() as folder:
-        settings = Settings(model="tiny", store="memory:", data=Path(folder))
+        settings = Settings(model=model, store="memory:", data=Path(folder))
         container = build_container(settings, build_local_encoder(settings))
         try:
             await container.open()
@@ -94,9 +94,9 @@ async def measure(seed: int) -> Numbers:
             await container.close()
 
 
-def measure_duplicates(seed: int) -> Numbers:
+def measure_duplicates(seed: int, model: str) -> Numbers:
     """F1 of copies, over all kinds and by each."""
-    scores = eval_duplicates.measure(seed)
+    scores = eval_duplicates.measure(seed, model=model)
     return {f"{'' if kind == 'all' else '  '}{_kind(kind)}": score.f1 for kind, score in scores.items()}
 
 
@@ -109,13 +109,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=101, help="of the first set; the others follow it")
     parser.add_argument("--sets", type=int, default=2)
+    parser.add_argument("--model", default="tiny", help="as CROSSMODAL_MODEL names it")
     parser.add_argument("--json", type=Path, help="also write the numbers to this file")
     parser.add_argument("--require", action="store_true", help="fail below the required numbers")
     options = parser.parse_args()
     start = time.monotonic()
     results: dict[str, list[float]] = {}
     for seed in range(options.seed, options.seed + options.sets):
-        for name, value in (asyncio.run(measure(seed)) | measure_duplicates(seed)).items():
+        for name, value in (
+            asyncio.run(measure(seed, options.model)) | measure_duplicates(seed, options.model)
+        ).items():
             results.setdefault(name, []).append(value)
     print(f"{'measure':46}{'mean':>8}{'lowest':>8}{'required':>10}")
     for name, values in results.items():

@@ -10,7 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
-__all__ = ["begin", "digest"]
+__all__ = ["begin", "begin_export", "digest"]
 
 PIECE: Final = 2**25
 """Bytes between two turns of the global lock, for which a busy thread lets others wait 5 ms."""
@@ -26,6 +26,13 @@ def begin(path: Path) -> None:
         if key not in _begun:
             _begun[key] = Future()
             threading.Thread(target=_work, args=(path, _begun[key]), name="digest", daemon=True).start()
+
+
+def begin_export(folder: Path, *, int8: bool) -> None:
+    """Let threads hash the weights of the graphs that an export would be served with."""
+    for path in folder.glob("openvino_*.bin"):
+        if path.name.startswith("openvino_int8_") == int8:
+            begin(path)
 
 
 def digest(path: Path) -> str:

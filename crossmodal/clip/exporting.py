@@ -6,6 +6,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, get_args
 
@@ -20,6 +21,8 @@ from crossmodal.clip.catalogue import Checkpoint, resolve
 from crossmodal.clip.fingerprint import hash_weights
 from crossmodal.clip.openvino_library import openvino
 from crossmodal.clip.openvino_runtime import OpenVinoClip, native_precision
+from crossmodal.clip.quality import Quantizing
+from crossmodal.clip.quantizing import quantize
 from crossmodal.clip.spec import LocalFolder, parse_spec
 from crossmodal.clip.text import BpeTokenizer, Tokenizer
 from crossmodal.clip.text_tower import cuttable_tower, encode_positions, end_positions, pooling
@@ -37,11 +40,13 @@ _BATCHES: Final = (1, 3, 16)
 """Sizes of the batches by which an export is compared with PyTorch."""
 
 
-def export_model(spec: str, *, out: Path | None, exports: Path) -> Path:
+def export_model(spec: str, *, out: Path | None, exports: Path, quantizing: Quantizing | None = None) -> Path:
     """Export the model that ``spec`` names to ``out``, to a folder of its own below ``exports`` without it.
 
-    Its embeddings are compared with PyTorch's in fp32, and in bf16 where the CPU has it. Returns the folder. Raises
-    ConfigurationError, one line, for a model that cannot be exported; the folder is then as it was.
+    Its embeddings are compared with PyTorch's in fp32, and in bf16 where the CPU has it. With ``quantizing`` it is
+    exported in int8, too; without, an int8 part of the folder stays if it is of the same model. Returns the folder. Raises
+    ConfigurationError, one line, for a model that cannot be exported, ``PoorQuality`` among them; the folder is then as
+    it was.
     """
     parsed = parse_spec(spec)
     checkpoint = resolve(parsed)
@@ -52,8 +57,13 @@ def export_model(spec: str, *, out: Path | None, exports: Path) -> Path:
         try:
             # In the folder itself: it may be on another disk than the one above.
             with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as made:
-                _write(Path(made), checkpoint, local=isinstance(parsed, LocalFolder))
-                _move(Path(made), folder)
+                export, reference = _write(Path(made), checkpoint, local=isinstance(parsed, LocalFolder))
+                if quantizing is None:
+                    export = replace(export, int8=exported.kept_int8(folder, export))
+                else:
+                    export = quantize(Path(made), export, reference, quantizing)
+                exported.write_manifest(Path(made), export)
+                _move(Path(made), folder, export)
         finally:
             if not was_there and not any(folder.iterdir()):
                 folder.rmdir()
@@ -63,7 +73,8 @@ def export_model(spec: str, *, out: Path | None, exports: Path) -> Path:
     return folder
 
 
-def _write(folder: Path, checkpoint: Checkpoint, *, local: bool) -> None:
+def _write(folder: Path, checkpoint: Checkpoint, *, local: bool) -> tuple[exported.Export, TorchClip]:
+    """Write all but the manifest; that, and the model it was made from."""
     model = build_model(checkpoint, "fp32")
     tokenizer = tokenizer_of(checkpoint, model)
     _write_tokenizer(folder, tokenizer, checkpoint.name)
@@ -76,7 +87,7 @@ def _write(folder: Path, checkpoint: Checkpoint, *, local: bool) -> None:
     reference = torch_clip(
         checkpoint, model, tokenizer, fingerprints["standard"], device="cpu", precision="fp32", profile="standard"
     )
-    _write_references(folder, reference)
+    self_check.write_references(folder, exported.REFERENCES, reference)
     if checkpoint.calibration:
         shutil.copy(checkpoint.weights.parent / CALIBRATION_FILE, folder)
     export = exported.Export(
@@ -92,8 +103,8 @@ def _write(folder: Path, checkpoint: Checkpoint, *, local: bool) -> None:
         sources=exported.sources_of(checkpoint) if local else {},
         files={file: hash_weights(folder / file) for file in exported.FILES},
     )
-    exported.write_manifest(folder, export)
     _compare(folder, export, reference)
+    return export, reference
 
 
 def _write_tokenizer(folder: Path, tokenizer: Tokenizer, name: str) -> None:
@@ -182,12 +193,6 @@ def _plain_attention() -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(before)
 
 
-def _write_references(folder: Path, reference: TorchClip) -> None:
-    pixels = self_check.check_pixels(reference.info.preprocessing.size)
-    np.save(folder / exported.REFERENCES["pixels"], reference.embed_pixels(pixels))
-    np.save(folder / exported.REFERENCES["texts"], reference.embed_texts(self_check.CHECK_TEXTS).embeddings)
-
-
 def _compare(folder: Path, export: exported.Export, reference: TorchClip) -> None:
     """Embed batches of several sizes both ways. Raises ConfigurationError where they differ."""
     noise = np.random.default_rng(1)
@@ -210,8 +215,10 @@ def _compare(folder: Path, export: exported.Export, reference: TorchClip) -> Non
                     )
 
 
-def _move(made: Path, folder: Path) -> None:
-    """Put the files in place, the manifest last: without it there is no export."""
+def _move(made: Path, folder: Path, export: exported.Export) -> None:
+    """Put the files in place, the manifest last: without it there is no export. What it does not name any more goes."""
     (folder / exported.MANIFEST).unlink(missing_ok=True)
+    for file in set(exported.INT8_FILES) - set(export.int8 or ()):
+        (folder / file).unlink(missing_ok=True)
     for path in sorted(made.iterdir(), key=lambda path: path.name == exported.MANIFEST):
         path.replace(folder / path.name)

@@ -12,7 +12,7 @@ from crossmodal.clip.base import ClipModel
 from crossmodal.clip.calibration import read_calibration
 from crossmodal.clip.catalogue import resolve
 from crossmodal.clip.device import Precision, choose_device, choose_precision, set_threads
-from crossmodal.clip.exported import MANIFEST, Export, StaleExport, export_folder, find_export
+from crossmodal.clip.exported import INT8_OPTIONS, MANIFEST, Export, StaleExport, export_folder, find_export
 from crossmodal.clip.openclip_library import import_openclip
 from crossmodal.clip.openvino_library import openvino
 from crossmodal.clip.openvino_runtime import OpenVinoClip, OtherEmbeddings, native_precision
@@ -30,6 +30,7 @@ _CUDA_DEVICES: Final = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
 """What a driver of CUDA devices puts there; the second one on Windows' Linux. Without it torch need not be asked."""
 
 _OPENVINO_PRECISIONS: Final = ("auto", "fp32", "bf16")
+"""What it computes in without being told to quantize."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +56,9 @@ def load_model(
 ) -> ClipModel:
     """Load the model that ``spec`` names: tiny, ARCH/TAG, hf-hub:ORG/REPO or local-dir:PATH.
 
-    ``device`` is auto, cpu, cuda or cuda:N; ``precision`` auto, fp32, bf16 or fp16; ``threads`` the threads of one
-    operation on the CPU, for the whole process; ``profile`` how pictures are made RGB, part of the fingerprint.
+    ``device`` is auto, cpu, cuda or cuda:N; ``precision`` auto, fp32, bf16, fp16 or int8, which only an export has and
+    only whoever asks for it gets; ``threads`` the threads of one operation on the CPU, for the whole process; ``profile``
+    how pictures are made RGB, part of the fingerprint.
     ``runtime`` auto is OpenVINO where the model was exported (to its folder or to one below ``exports``), runs on the CPU
     and gives the embeddings it should, else PyTorch; ``cache`` keeps what OpenVINO compiled. Compared with OpenCLIP's own
     functions, or what they gave, and warm when it returns.
@@ -65,8 +67,10 @@ def load_model(
     started = perf_counter()
     parsed, wanted = parse_spec(spec), _Wanted(device, precision, threads, profile)
     model: ClipModel | None = None
-    if runtime == "openvino" or (runtime == "auto" and _suits_openvino(parsed, wanted)):
-        model = _load_exported(parsed, wanted, exports, cache, needed=runtime == "openvino")
+    # int8 is another embedding space: nothing may step in for it.
+    needed = runtime == "openvino" or (runtime == "auto" and precision == "int8")
+    if needed or (runtime == "auto" and _suits_openvino(parsed, wanted)):
+        model = _load_exported(parsed, wanted, exports, cache, needed=needed)
     model = model or _load_torch(parsed, wanted)
     seconds = round(perf_counter() - started, 2)
     info = model.info
@@ -105,14 +109,15 @@ def _load_exported(
     spec: ModelSpec, wanted: _Wanted, exports: Path | None, cache: Path | None, *, needed: bool
 ) -> ClipModel | None:
     """Load the export of the model; unless it is ``needed``, None where there is none or PyTorch has to step in."""
-    if needed and not (wanted.device in {"auto", "cpu"} and wanted.precision in _OPENVINO_PRECISIONS):
+    int8 = wanted.precision == "int8"
+    if needed and not (wanted.device in {"auto", "cpu"} and (int8 or wanted.precision in _OPENVINO_PRECISIONS)):
         raise ConfigurationError(
-            f"Model {spec.name}: OpenVINO runs on the CPU in {' or '.join(_OPENVINO_PRECISIONS)}; "
+            f"Model {spec.name}: OpenVINO runs on the CPU in {' or '.join(_OPENVINO_PRECISIONS)}, or in int8; "
             f"device {wanted.device} and precision {wanted.precision} were asked for."
         )
-    _hash_early(spec, exports)
+    _hash_early(spec, exports, int8=int8)
     try:
-        found = find_export(spec, exports)
+        found = find_export(spec, exports, int8=int8)
         if found is not None:
             return _load_openvino(*found, spec, wanted, cache)
     except (StaleExport, OtherEmbeddings) as error:
@@ -121,17 +126,21 @@ def _load_exported(
         _log.warning("clip_export_not_used", model=spec.name, reason=str(error), instead="PyTorch")
         return None
     if needed:
-        raise ConfigurationError(f"Model {spec.name} has no export; make one: python -m indexer export --model SPEC.")
+        raise ConfigurationError(
+            f"Model {spec.name} has no {'int8 ' if int8 else ''}export; "
+            f"make one: python -m indexer export --model SPEC{INT8_OPTIONS if int8 else ''}."
+        )
     return None
 
 
-def _hash_early(spec: ModelSpec, exports: Path | None) -> None:
+def _hash_early(spec: ModelSpec, exports: Path | None, *, int8: bool) -> None:
     """Begin to hash the large files of an export and of its source, where there is one, and import OpenVINO meanwhile."""
     folders = [spec.path] if isinstance(spec, LocalFolder) else []
     places = [*folders, *([] if exports is None else [export_folder(exports, spec)])]
     place = next((each for each in places if (each / MANIFEST).is_file()), None)
     if place is not None:
-        for path in [*place.glob("openvino_*.bin"), *(file for each in folders for file in each.glob("*.safetensors"))]:
+        digests.begin_export(place, int8=int8)
+        for path in (file for each in folders for file in each.glob("*.safetensors")):
             digests.begin(path)
         openvino()
 

@@ -1,16 +1,19 @@
 """Compares a runtime with OpenCLIP's own functions on a few texts and pictures before it may serve."""
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
+from crossmodal.clip.base import ClipModel
 from crossmodal.clip.device import Precision, torch_dtype
 from crossmodal.records import Embeddings, Pixels
 
-__all__ = ["CHECK_TEXTS", "LEAST_COSINE", "check_pixels", "least_cosine", "reference_images"]
+__all__ = ["CHECK_TEXTS", "LEAST_COSINE", "check_pixels", "least_cosine", "reference_images", "write_references"]
 
-LEAST_COSINE: Final[dict[Precision, float]] = {"fp32": 0.9999, "bf16": 0.999, "fp16": 0.999}
-"""What two ways of computing one embedding must reach."""
+LEAST_COSINE: Final[dict[Precision, float]] = {"fp32": 0.9999, "bf16": 0.999, "fp16": 0.999, "int8": 0.999}
+"""What two ways of computing one embedding must reach; int8 is compared with itself, where it was exported."""
 
 CHECK_TEXTS: Final = (
     "a dog",
@@ -42,6 +45,12 @@ def reference_images(model: Any, pixels: Pixels, device: str, precision: Precisi
     batch = torch.stack([transform(Image.fromarray(picture)) for picture in pixels])
     with torch.inference_mode():
         return unit_rows(model.encode_image(batch.to(device, torch_dtype(precision)), normalize=False))
+
+
+def write_references(folder: Path, files: Mapping[str, str], model: ClipModel) -> None:
+    """Keep what ``model`` makes of the texts and pictures, as ``files`` for "pixels" and "texts"."""
+    np.save(folder / files["pixels"], model.embed_pixels(check_pixels(model.info.preprocessing.size)))
+    np.save(folder / files["texts"], model.embed_texts(CHECK_TEXTS).embeddings)
 
 
 def least_cosine(ours: Embeddings, reference: Embeddings) -> float:

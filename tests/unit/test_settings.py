@@ -38,6 +38,7 @@ def test_the_environment_is_read_with_its_prefix(monkeypatch: pytest.MonkeyPatch
         ("CROSSMODAL_MAX_BODY_BYTES", "many"),
         ("CROSSMODAL_ENCODER", "elsewhere"),
         ("CROSSMODAL_DEVICE", "tpu"),
+        ("CROSSMODAL_PRECISION", "int4"),
         ("CROSSMODAL_RUNTIME", "onnx"),
         ("CROSSMODAL_PREPROCESSING", "mine"),
         ("CROSSMODAL_DECODE_TIMEOUT", "0"),

@@ -42,7 +42,9 @@ def test_a_precision_asked_for_is_kept(name: str, dtype: torch.dtype) -> None:
 
 
 def test_other_precisions_are_refused() -> None:
-    with pytest.raises(ConfigurationError, match="auto, fp32, bf16, fp16"):
+    with pytest.raises(ConfigurationError, match=r"'int4' is not known; it is auto, fp32, bf16, fp16\.$"):
+        choose_precision("int4", "cpu")
+    with pytest.raises(ConfigurationError, match="PyTorch does not run models in it"):
         choose_precision("int8", "cpu")
 
 
