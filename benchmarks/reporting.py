@@ -72,7 +72,8 @@ def _ratios(summary: dict[str, Any], loaded: str) -> list[str]:
     for name in rates:
         if name in baselines:
             continue
-        ceiling = next(found for runtime, found in summary["ceilings"].items() if name.startswith(runtime))
+        runtime = max((each for each in summary["ceilings"] if name.startswith(each)), key=len)
+        ceiling = summary["ceilings"][runtime]
         cells = []
         for kind in ("image", "text"):
             rate = rates[name][kind][loaded].rate

@@ -12,22 +12,28 @@ Prints tables and ratios; writes benchmarks/results/service.json and service.png
 """
 
 import argparse
-import gc
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from benchmarks import contenders, reporting
 from benchmarks.ceiling import ceilings
 from benchmarks.contenders import KINDS, Contender
 from benchmarks.driving import Driver, Figures, Load, medians
 from benchmarks.inputs import captions, photographs, random_model
+from crossmodal import imaging
 from crossmodal.clip.base import ClipModel
 from crossmodal.clip.exporting import export_model
-from crossmodal.clip.loading import load_model
+from crossmodal.clip.quality import Quantizing, Samples
+from crossmodal.records import Preprocessing
+from crossmodal.settings import Settings
+from crossmodal.startup import build_model
 
 CLIENTS = (1, 8, 32, 128)
 BASELINE_CLIENTS = (1, 32)
@@ -37,16 +43,64 @@ OF_THE_KNEE = 0.7
 OPEN_FACTOR = 5
 """Arrivals at random times are measured so many times as long: the 99th percentile needs them."""
 PICTURES, TEXTS = 64, 512
+CALIBRATING = 64
+"""Pictures, and texts, for int8; as many again judge it."""
 
 Rates = dict[str, dict[str, dict[str, Figures]]]
 """By contender, kind and load."""
 
 
+@dataclass(frozen=True)
+class Setting:
+    """One way to run our service: ``runtime`` names the ceiling it is held to."""
+
+    runtime: str
+    apart: bool = False
+
+    @property
+    def name(self) -> str:
+        """As the tables show it."""
+        return f"{self.runtime}, encoder apart" if self.apart else self.runtime
+
+
+RUNTIMES: dict[str, dict[str, str]] = {
+    "OpenVINO bf16": {"RUNTIME": "openvino"},
+    "OpenVINO bf16, fast": {"RUNTIME": "openvino", "PREPROCESSING": "fast"},
+    "OpenVINO int8, fast": {"RUNTIME": "openvino", "PREPROCESSING": "fast", "PRECISION": "int8"},
+    "PyTorch bf16": {"RUNTIME": "torch"},
+}
+"""By name, what CROSSMODAL_ has to say; "fast" is the profile of preprocessing."""
+SETTINGS = (*map(Setting, RUNTIMES), Setting("OpenVINO bf16", apart=True), Setting("PyTorch bf16", apart=True))
+
+
+@dataclass(frozen=True)
+class Models:
+    """Folders of one model: its weights, and what was exported of them."""
+
+    source: Path
+    export: Path
+
+    def spec(self, runtime: str) -> str:
+        """What CROSSMODAL_MODEL has to say."""
+        return f"local-dir:{self.source if runtime.startswith('PyTorch') else self.export}"
+
+
+def make_models(folder: Path, weights: Path | None) -> Models:
+    """Export the model, in int8 too, calibrated on pictures and texts like those that are measured."""
+    source = weights or Path(random_model(folder / "source").removeprefix("local-dir:"))
+
+    def samples(preprocessing: Preprocessing) -> Samples:
+        made = [imaging.prepare(content, preprocessing).pixels for content in photographs(2 * CALIBRATING)]
+        return Samples(np.stack(made), [""] * len(made), captions(2 * CALIBRATING))
+
+    quantizing = Quantizing(samples, CALIBRATING, accept=True)
+    export = export_model(f"local-dir:{source}", out=folder / "export", exports=folder, quantizing=quantizing)
+    return Models(source, export)
+
+
 @contextmanager
-def serving(folder: Path, source: Path, export: Path) -> Iterator[tuple[list[Contender], list[Contender]]]:
+def serving(folder: Path, models: Models) -> Iterator[tuple[list[Contender], list[Contender]]]:
     """Our service in its settings, and the baselines; all ready."""
-    exported = {"MODEL": f"local-dir:{export}", "RUNTIME": "openvino"}
-    torch = {"MODEL": f"local-dir:{source}", "RUNTIME": "torch"}
     with ExitStack() as stack:
 
         def up(contender: Contender) -> Contender:
@@ -54,19 +108,14 @@ def serving(folder: Path, source: Path, export: Path) -> Iterator[tuple[list[Con
             contender.server.wait_until_ready()
             return contender
 
-        own = [
-            up(contenders.ours("OpenVINO bf16", folder / "openvino", **exported)),
-            up(
-                contenders.ours(
-                    "OpenVINO bf16, encoder apart", folder / "openvino-apart", ENCODER="service", **exported
-                )
-            ),
-            up(contenders.ours("PyTorch bf16", folder / "torch", **torch)),
-            up(contenders.ours("PyTorch bf16, encoder apart", folder / "torch-apart", ENCODER="service", **torch)),
-        ]
+        own = []
+        for number, setting in enumerate(SETTINGS):
+            settings = RUNTIMES[setting.runtime] | {"MODEL": models.spec(setting.runtime)}
+            place = "service" if setting.apart else "local"
+            own.append(up(contenders.ours(setting.name, folder / f"ours-{number}", ENCODER=place, **settings)))
         others = [
-            up(contenders.one_at_a_time(folder / "fastapi", source)),
-            up(contenders.batchable(folder / "bentoml", source)),
+            up(contenders.one_at_a_time(folder / "fastapi", models.source)),
+            up(contenders.batchable(folder / "bentoml", models.source)),
         ]
         yield own, others
 
@@ -122,6 +171,12 @@ class Run:
         return found
 
 
+def load(models: Models, runtime: str) -> ClipModel:
+    """The model in this process, as a server of that setting has it."""
+    settings = {name.lower(): value for name, value in RUNTIMES[runtime].items()}
+    return build_model(Settings.model_validate({"model": models.spec(runtime), "device": "cpu", **settings}))
+
+
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -131,17 +186,12 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name, Driver() as driver:
         folder = Path(name)
-        source = arguments.model or Path(random_model(folder / "source").removeprefix("local-dir:"))
-        export = export_model(f"local-dir:{source}", out=folder / "export", exports=folder)
-        models: dict[str, ClipModel] = {
-            "OpenVINO bf16": load_model(f"local-dir:{export}", runtime="openvino"),
-            "PyTorch bf16": load_model(f"local-dir:{source}", device="cpu", runtime="torch"),
-        }
-        gc.freeze()
-        with serving(folder, source, export) as (own, others):
+        models = make_models(folder, arguments.model)
+        loaded: dict[str, ClipModel] = {runtime: load(models, runtime) for runtime in RUNTIMES}
+        with serving(folder, models) as (own, others):
             run = Run(driver, arguments.seconds)
             for number in range(arguments.rounds):
-                for runtime, model in models.items():
+                for runtime, model in loaded.items():
                     run.ceiling(runtime, model)
                 for contender in own:
                     run.closed(contender, CLIENTS)
@@ -152,7 +202,7 @@ def main() -> None:
                 print(f"round {number + 1} of {arguments.rounds} done", flush=True)
             summary: dict[str, Any] = {
                 "machine": contenders.machine(),
-                "precision": {runtime: model.info.precision for runtime, model in models.items()},
+                "precision": {runtime: model.info.precision for runtime, model in loaded.items()},
                 "ceilings": run.best_ceilings(),
                 "rates": run.rates(),
                 "memory": run.memory,
