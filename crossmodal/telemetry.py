@@ -52,7 +52,9 @@ _REQUEST_SECONDS = Histogram(
 _IN_FLIGHT = Gauge(
     "crossmodal_requests_in_flight", "Requests being answered, probes not counted", multiprocess_mode="livesum"
 )
-_READY = Gauge("crossmodal_ready", "What the last probe of readiness was told: 1 ready, 0 not", multiprocess_mode="livemin")
+_READY = Gauge(
+    "crossmodal_ready", "What the last probe of readiness was told: 1 ready, 0 not", multiprocess_mode="livemin"
+)
 _MODEL = Gauge(
     "crossmodal_model_info",
     "1 for the model that is served",
