@@ -1,12 +1,14 @@
 """What the rules and the dashboard of deploy/ ask for, asked of a real server's `/metrics`."""
 
 import re
+from pathlib import Path
 
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.promql import asked
+from tests.kustomize import build
+from tests.promql import SCALING, asked, selectors
 from tools.servers import Server
 
 pytestmark = pytest.mark.e2e
@@ -45,3 +47,22 @@ def test_every_series_of_rules_and_dashboard_is_shown_after_some_traffic(server:
     assert in_flight == 0  # asking for /metrics is no work
     assert model["model"] == "tiny"
     assert re.fullmatch(r"[0-9a-f]+", model["fingerprint"])
+
+
+def test_an_encoder_alone_shows_by_what_it_is_scaled(tmp_path: Path) -> None:
+    encoder = Server(tmp_path, "service:Encoder", STORE="memory:")
+    try:
+        encoder.wait_until_ready()
+        with httpx.Client(base_url=encoder.url, timeout=60) as client:
+            assert client.get("/livez").is_success
+            assert client.post("/embed_texts", json={"texts": ["a dog", "a cat"]}).is_success
+            exposition = client.get("/metrics").text
+    finally:
+        encoder.stop()
+    assert encoder.process.returncode == 0
+    samples = [sample for family in text_string_to_metric_families(exposition) for sample in family.samples]
+    shown = {(sample.name, sample.labels.get("lane")): sample.value for sample in samples}
+    (scaled,) = build(SCALING / "keda-encoder")
+    (queued,) = selectors(scaled["spec"]["triggers"][0]["metadata"]["query"])
+    assert shown[queued.name or "", None] == 0
+    assert shown["crossmodal_batch_items_sum", "interactive"] == 2

@@ -45,10 +45,20 @@ def test_services_are_locked_down_and_end_in_time(compose: dict[str, Any]) -> No
         assert {service["environment"][each] for each in ("BENTOML_HOME", "CROSSMODAL_DATA")} | {"/tmp"} == written  # noqa: S108 -- a path in a container
 
 
+def test_the_api_can_write_where_it_keeps_pictures(compose: dict[str, Any]) -> None:
+    services = compose["services"]
+    media = services["api"]["environment"]["CROSSMODAL_MEDIA"]
+    assert services["media-owner"]["entrypoint"] == ["chown", services["api"]["user"], media]
+    assert services["media-owner"]["volumes"] == services["api"]["volumes"] == [f"media:{media}"]
+    assert services["api"]["depends_on"]["media-owner"] == {"condition": "service_completed_successfully"}
+    assert services["media-owner"]["network_mode"] == "none"
+
+
 def test_only_the_api_reaches_encoder_and_store_and_nothing_is_open_to_the_world(compose: dict[str, Any]) -> None:
     services = compose["services"]
     on = {
-        network: {name for name in services if network in services[name]["networks"]} for network in compose["networks"]
+        network: {name for name in services if network in services[name].get("networks", [])}
+        for network in compose["networks"]
     }
     assert on == {"front": {"api", "prometheus"}, "model": {"api", "encoder", "prometheus"}, "store": {"api", "qdrant"}}
     assert compose["networks"]["model"] == compose["networks"]["store"] == {"internal": True}

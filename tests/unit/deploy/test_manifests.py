@@ -47,8 +47,12 @@ def texts(value: Any) -> Iterator[str]:
         yield str(value)
 
 
-def settings_of(built: list[Document]) -> dict[str, str]:
-    return dict(named(built, "ConfigMap")["crossmodal-settings"]["data"])
+def settings_of(built: list[Document], pod: str = "crossmodal-api") -> dict[str, str]:
+    """The variables of a pod that are no secret."""
+    (container,) = pods(built)[pod]["spec"]["containers"]
+    maps = [named(built, "ConfigMap")[source["configMapRef"]["name"]]["data"] for source in container["envFrom"]]
+    own = {variable["name"]: variable["value"] for variable in container.get("env", []) if "value" in variable}
+    return {name: value for data in maps for name, value in data.items()} | own
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -92,6 +96,14 @@ def test_every_variable_of_the_service_is_one_of_its_settings(overlay: list[Docu
 def test_the_settings_are_accepted_and_say_where_the_model_is(
     overlay: list[Document], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for pod in pods(overlay):
+        with monkeypatch.context() as inside:
+            for name, value in settings_of(overlay, pod).items():
+                inside.setenv(name, value)
+            read = Settings()
+            if pod == "crossmodal-encoder":
+                # service.py reads them in every process, and ends where a file is missing.
+                assert (read.keys_file, read.policies) == (None, None)
     for name, value in settings_of(overlay).items():
         monkeypatch.setenv(name, value)
     read = Settings()
@@ -148,6 +160,10 @@ def test_probes_fit_a_model_that_loads_for_minutes(overlay: list[Document]) -> N
 
 def test_a_pod_has_the_time_to_finish_what_it_began(overlay: list[Document]) -> None:
     read = settings_of(overlay)
+    for pod in pods(overlay):
+        assert {name: settings_of(overlay, pod)[name] for name in ("CROSSMODAL_DRAIN", "CROSSMODAL_TIMEOUT")} == {
+            name: read[name] for name in ("CROSSMODAL_DRAIN", "CROSSMODAL_TIMEOUT")
+        }
     drain, timeout = float(read["CROSSMODAL_DRAIN"]), float(read["CROSSMODAL_TIMEOUT"])
     for name, pod in pods(overlay).items():
         before = pod["spec"]["containers"][0].get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds")
