@@ -1,6 +1,7 @@
 """The files for BentoCloud, read by the classes with which `bentoml deploy --config-file` reads them."""
 
 import os
+import re
 import subprocess
 import sys
 import warnings
@@ -21,6 +22,7 @@ with warnings.catch_warnings():
     from bentoml._internal.cloud.deployment import DeploymentAPI, DeploymentConfigParameters
     from bentoml._internal.cloud.schemas.modelschemas import DeploymentStrategy
     from bentoml._internal.cloud.schemas.schemasv2 import CreateDeploymentSchema
+    from bentoml._internal.tag import to_snake_case
     from bentoml._internal.utils.cattr import bentoml_cattr
 
 PRODUCTION = ROOT / "deploy" / "bentocloud.yaml"
@@ -34,7 +36,7 @@ def given(path: Path) -> dict[str, Any]:
     parameters = DeploymentConfigParameters(config_file=str(path), service_name=SERVICES[0])
     nobody: Any = None  # both call the platform only for what the file does not say
     parameters.verify(create=False, _client=nobody)
-    return dict(parameters.get_config_dict(_client=nobody)) | {"bento": "crossmodal_search:any"}
+    return dict(parameters.get_config_dict(_client=nobody)) | {"bento": "cross_modal_search:any"}
 
 
 def struct(read: dict[str, Any]) -> CreateDeploymentSchema:
@@ -121,3 +123,9 @@ def test_a_bento_built_as_the_file_says_has_the_services_that_it_names(tmp_path:
         check=True,
     )
     assert shown.stdout.split() == sorted(given(PRODUCTION)["services"]) == SERVICES
+
+
+def test_commands_call_the_bento_as_bentoml_names_it() -> None:
+    texts = [path.read_text() for path in (PRODUCTION, STAGING, ROOT / "docs" / "deployment.md")]
+    named = {name for text in texts for name in re.findall(r"(?:--bento|containerize) (\w+):", text)}
+    assert named == {to_snake_case(SERVICES[0])}
