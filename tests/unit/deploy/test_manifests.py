@@ -160,8 +160,8 @@ def test_probes_fit_a_model_that_loads_for_minutes(overlay: list[Document]) -> N
 
 def test_a_pod_has_the_time_to_finish_what_it_began(overlay: list[Document]) -> None:
     read = settings_of(overlay)
-    for pod in pods(overlay):
-        assert {name: settings_of(overlay, pod)[name] for name in ("CROSSMODAL_DRAIN", "CROSSMODAL_TIMEOUT")} == {
+    for part in pods(overlay):
+        assert {name: settings_of(overlay, part)[name] for name in ("CROSSMODAL_DRAIN", "CROSSMODAL_TIMEOUT")} == {
             name: read[name] for name in ("CROSSMODAL_DRAIN", "CROSSMODAL_TIMEOUT")
         }
     drain, timeout = float(read["CROSSMODAL_DRAIN"]), float(read["CROSSMODAL_TIMEOUT"])
