@@ -7,7 +7,7 @@ import logging
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from contextvars import ContextVar, Token
 from typing import TextIO, cast
 
@@ -43,6 +43,24 @@ _CACHED_BYTES = Gauge("crossmodal_cache_bytes", "What embeddings made before tak
 _INDEXED = Counter("crossmodal_indexed_items", "Items by outcome of indexing", ["modality", "status"])
 _LOST_DECODERS = Counter("crossmodal_lost_decoders", "Decoding processes lost to a picture, by reason", ["reason"])
 _PROBLEMS = Counter("crossmodal_problems", "Problem responses by code", ["code"])
+_REQUEST_SECONDS = Histogram(
+    "crossmodal_request_seconds",
+    "Time until a request was answered in full, by who waits (interactive, bulk) and class of status",
+    ["work", "status"],
+    buckets=(0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
+)
+_IN_FLIGHT = Gauge(
+    "crossmodal_requests_in_flight", "Requests being answered, probes not counted", multiprocess_mode="livesum"
+)
+_READY = Gauge(
+    "crossmodal_ready", "What the last probe of readiness was told: 1 ready, 0 not", multiprocess_mode="livemin"
+)
+_MODEL = Gauge(
+    "crossmodal_model_info",
+    "1 for the model that is served",
+    ["model", "fingerprint", "device", "precision"],
+    multiprocess_mode="livemax",
+)
 
 
 class BatchMetrics:
@@ -79,6 +97,26 @@ def count_lost_decoder(reason: str) -> None:
 def count_problem(code: str) -> None:
     """Count one problem response."""
     _PROBLEMS.labels(code).inc()
+
+
+def count_request(work: str, status: int, seconds: float) -> None:
+    """Count one request; ``work`` is interactive or bulk, ``status`` what was answered, 0 if nothing was."""
+    _REQUEST_SECONDS.labels(work, f"{status // 100}xx" if status else "none").observe(seconds)
+
+
+def in_flight() -> AbstractContextManager[None]:
+    """Count a request as being answered while the block runs."""
+    return _IN_FLIGHT.track_inprogress()
+
+
+def show_ready(*, ready: bool) -> None:
+    """Say what a probe of readiness was just told."""
+    _READY.set(ready)
+
+
+def show_model(*, model: str, fingerprint: str, device: str, precision: str) -> None:
+    """Say which model is served."""
+    _MODEL.labels(model, fingerprint, device, precision).set(1)
 
 
 def start_stages() -> Token[dict[str, float] | None]:

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import structlog
 
+from crossmodal import telemetry
 from crossmodal.clip.base import ClipModel
 from crossmodal.clip.quality import Quantizing
 from crossmodal.encoder import BatchLimits, CachedEncoder, Encoder, LocalEncoder
@@ -34,7 +35,6 @@ from crossmodal.search.writing import ItemWriter
 from crossmodal.settings import BatcherKind, EncoderPlace, Settings, UrlFetching
 from crossmodal.startup import build_model
 from crossmodal.store.base import CollectionSpec, VectorStore
-from crossmodal.telemetry import BatchMetrics
 
 log = structlog.get_logger()
 
@@ -68,6 +68,9 @@ class Container:
         info = await self.encoder.info()
         await self.store.open(CollectionSpec(info.dim, info.fingerprint))
         self.opened = True
+        telemetry.show_model(
+            model=info.name, fingerprint=info.fingerprint, device=info.device, precision=info.precision
+        )
         log.info(
             "open",
             model=info.name,
@@ -120,7 +123,7 @@ def build_local_encoder(settings: Settings, model: ClipModel | None = None) -> L
         wait=settings.timeout / 2,
         stall=settings.stall,
     )
-    return LocalEncoder(model or build_model(settings), limits, BatchMetrics())
+    return LocalEncoder(model or build_model(settings), limits, telemetry.BatchMetrics())
 
 
 def build_store(settings: Settings) -> VectorStore:

@@ -4,6 +4,8 @@ import asyncio
 import re
 import time
 import uuid
+from contextlib import nullcontext
+from http import HTTPStatus
 
 import structlog
 from starlette.datastructures import Headers
@@ -13,7 +15,7 @@ from crossmodal import telemetry
 from crossmodal.api.caller import ANYBODY, CALLER, Caller, set_caller
 from crossmodal.api.exchange import Exchange
 from crossmodal.api.gate import NOBODY, Gatekeeper, challenge
-from crossmodal.api.traffic import Traffic
+from crossmodal.api.traffic import BULK_PATHS, Traffic
 from crossmodal.errors import CrossModalError, ModelUnavailable
 
 log = structlog.get_logger()
@@ -23,7 +25,8 @@ _CLIENT_ID = re.compile(r"[\x21-\x7e]{1,128}")
 READY_PATH = "/readyz"
 PROBES = frozenset({READY_PATH, "/livez", "/healthz"})
 """Answered whatever the load: who asks decides whether this process lives."""
-_NOT_LOGGED = PROBES | {"/metrics"}
+METRICS_PATH = "/metrics"
+_NOT_LOGGED = PROBES | {METRICS_PATH}
 _LOGGED_CHARS = 500
 
 PROBE_SECONDS = 4.0
@@ -56,8 +59,10 @@ class EdgeMiddleware:
         except CrossModalError as error:
             await exchange.refuse(error, headers=challenge(scope, error))
         finally:
+            if scope["path"] == READY_PATH:
+                telemetry.show_ready(ready=exchange.status == HTTPStatus.OK)
             if scope["path"] not in _NOT_LOGGED:
-                _log_access(scope, exchange.status, time.perf_counter() - began)
+                _record(scope, exchange.status, time.perf_counter() - began)
             telemetry.end_stages(stages_token)
             telemetry.request_id.reset(id_token)
 
@@ -67,7 +72,8 @@ class EdgeMiddleware:
         if caller is NOBODY:  # what needs no key is little work, and must not keep out who has one
             await exchange.serve(self._app)
             return
-        with self._traffic.place(scope["path"], None if caller is ANYBODY else caller.name):
+        shown = nullcontext() if scope["path"] == METRICS_PATH else telemetry.in_flight()
+        with self._traffic.place(scope["path"], None if caller is ANYBODY else caller.name), shown:
             await exchange.serve(self._app)
 
     async def _probe(self, exchange: Exchange, path: str) -> None:
@@ -80,8 +86,9 @@ class EdgeMiddleware:
             raise ModelUnavailable("a part of the service does not answer") from None
 
 
-def _log_access(scope: Scope, status: int, seconds: float) -> None:
-    """A line for each request: JSON, in which no path can begin a line of its own."""
+def _record(scope: Scope, status: int, seconds: float) -> None:
+    """Count a request, and write a line for it: JSON, in which no path can begin a line of its own."""
+    telemetry.count_request("bulk" if scope["path"].startswith(BULK_PATHS) else "interactive", status, seconds)
     caller = scope.get(CALLER)
     log.info(
         "request",

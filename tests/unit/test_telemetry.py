@@ -69,3 +69,29 @@ def test_a_log_that_cannot_be_written_fails_nothing(monkeypatch: pytest.MonkeyPa
         with suppress(OSError):
             full.close()
     telemetry.configure_logging()
+
+
+def test_a_request_is_counted_by_who_waits_and_by_class_of_status() -> None:
+    telemetry.count_request("interactive", 404, 0.3)
+    telemetry.count_request("bulk", 0, 0.3)
+    fast = sample("crossmodal_request_seconds_bucket", work="interactive", status="4xx", le="0.25")
+    slow = sample("crossmodal_request_seconds_bucket", work="interactive", status="4xx", le="0.5")
+    assert slow - fast == 1
+    assert sample("crossmodal_request_seconds_count", work="bulk", status="none") == 1
+
+
+def test_a_request_is_in_flight_until_it_ends() -> None:
+    before = sample("crossmodal_requests_in_flight")
+    with suppress(ValueError), telemetry.in_flight():
+        assert sample("crossmodal_requests_in_flight") == before + 1
+        raise ValueError
+    assert sample("crossmodal_requests_in_flight") == before
+
+
+def test_the_model_and_whether_it_is_ready_are_shown() -> None:
+    telemetry.show_model(model="m", fingerprint="f", device="cpu", precision="fp32")
+    assert sample("crossmodal_model_info", model="m", fingerprint="f", device="cpu", precision="fp32") == 1
+    telemetry.show_ready(ready=True)
+    assert sample("crossmodal_ready") == 1
+    telemetry.show_ready(ready=False)
+    assert sample("crossmodal_ready") == 0
