@@ -98,13 +98,22 @@ if supervision.served() == _API:
         _pictures = build_pictures(settings)
     _pictures.begin()
 
+
+async def _nobody(*_: object) -> None:
+    """Stand for the app where nothing is served."""
+    raise RuntimeError("this process starts workers and serves nothing")
+
+
 app: Any = None
 """The HTTP API's FastAPI app; None in the process that starts workers, which needs none of what that imports."""
+_mounted: ASGIApp = _nobody
 if not supervision.only_starts_workers():
     from crossmodal.api import create_app, protocol
+    from crossmodal.api.foreign import Inside
 
     protocol.install()
     app = create_app()
+    _mounted = Inside(app)
 
 Vectors = Annotated[NDArray[np.float32], ContentType("application/json")]
 """The content type keeps BentoML from rebuilding a JSON schema for every response."""
@@ -251,18 +260,13 @@ class _Remote:
             raise ModelUnavailable("the model's process cannot be reached; try again in a moment") from error
 
 
-async def _nobody(*_: object) -> None:
-    """Stand for the app where nothing is served."""
-    raise RuntimeError("this process starts workers and serves nothing")
-
-
 @bentoml.service(
     workers=settings.api_workers,
     traffic={"timeout": settings.timeout + _OVER_BENTOML},
     # Ours is the edge's: BentoML's breaks on content types that are not UTF-8, and a path can forge lines of it.
     logging={"access": {"enabled": False}},
 )
-@bentoml.asgi_app(app or _nobody, path="/")
+@bentoml.asgi_app(_mounted, path="/")
 class CrossModalSearch:
     """The HTTP API; see `/docs.json`."""
 
@@ -297,11 +301,11 @@ class CrossModalSearch:
 
         from crossmodal.api import EdgeMiddleware
         from crossmodal.api.cors import cors_options
-        from crossmodal.api.untraced import Untraced
+        from crossmodal.api.foreign import Outside
 
-        if BentoMLContainer.tracing.exporter_type.get() is None:  # its spans would go nowhere
-            inner = Untraced(inner)
-        edge = EdgeMiddleware(inner, traffic=self._traffic, gate=self._gate)
+        paths = [route.path for route in (*app.routes, *app.state.api_routes) if hasattr(route, "path")]
+        inside = Outside(inner, paths, traced=BentoMLContainer.tracing.exporter_type.get() is not None)
+        edge = EdgeMiddleware(inside, traffic=self._traffic, gate=self._gate)
         return CORSMiddleware(edge, **cors_options(settings.cors_origins)) if settings.cors_origins else edge
 
     @bentoml.on_deployment
