@@ -82,7 +82,8 @@ def _ratios(summary: dict[str, Any], loaded: str) -> list[str]:
         for kind in ("image", "text"):
             lone = min(rates[baseline][kind]["1"].p50 for baseline in baselines)
             cells.append(f"{rates[name][kind]['1'].p50 / lone:.2f}")
-        cells += [f"{rates[name][kind]['open'].p99 / rates[name][kind]['open'].p50:.1f}" for kind in ("image", "text")]
+        opened = [rates[name][kind].get("open") for kind in ("image", "text")]
+        cells += [f"{found.p99 / found.p50:.1f}" if found else "" for found in opened]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return lines
 
