@@ -1,7 +1,8 @@
 """The two Bento services: the HTTP API that is the entry, and the encoder that can stand apart from it.
 
 `bentoml serve service:CrossModalSearch`. With `CROSSMODAL_ENCODER=local` (the default) the model lives in the API's
-process and the `Encoder` service is not started; with `service` it is, and several API workers can feed it.
+process and the `Encoder` service is not started; with `service` it is, and several API workers can feed it. With
+`CROSSMODAL_ENCODER_URL` too it is not started here: `bentoml serve service:Encoder` elsewhere, and the API calls that.
 """
 
 import asyncio
@@ -24,6 +25,8 @@ from starlette.types import ASGIApp
 from crossmodal import supervision
 from crossmodal.batching import Lane
 from crossmodal.clip.base import ClipModel
+from crossmodal.encoder.serving import EncoderApp
+from crossmodal.encoder.wire import PATH as ENCODER_PATH
 from crossmodal.errors import (
     ConfigurationError,
     CrossModalError,
@@ -115,6 +118,9 @@ if not supervision.only_starts_workers():
     app = create_app()
     _mounted = Inside(app)
 
+_over_http = EncoderApp(max_bytes=settings.max_buffered_bytes, timeout=settings.timeout)
+"""The encoder of this process for APIs elsewhere, once it has one."""
+
 Vectors = Annotated[NDArray[np.float32], ContentType("application/json")]
 """The content type keeps BentoML from rebuilding a JSON schema for every response."""
 
@@ -149,6 +155,7 @@ async def _end_if_hung(encoder: "LocalEncoder") -> None:
     runner_connection={"max_requests": 10**9, "max_age": 1e9},
     logging={"access": {"enabled": False}},
 )
+@bentoml.asgi_app(_over_http, path=ENCODER_PATH)
 class Encoder:
     """Owns the model: texts and pixels in, unit vectors out."""
 
@@ -174,6 +181,7 @@ class Encoder:
         supervision.on_sigterm(lambda: supervision.others_ended(_API, within=settings.drain + settings.timeout))
         if settings.batcher is BatcherKind.OURS:
             self._watch = asyncio.create_task(_end_if_hung(self._encoder))
+            _over_http.encoder = self._encoder
 
     @bentoml.api
     async def describe(self) -> dict[str, Any]:
@@ -270,7 +278,7 @@ class _Remote:
 class CrossModalSearch:
     """The HTTP API; see `/docs.json`."""
 
-    if settings.encoder is EncoderPlace.SERVICE:
+    if settings.encoder is EncoderPlace.SERVICE and settings.encoder_url is None:
         remote = bentoml.depends(Encoder)
 
     def __init__(self) -> None:
@@ -345,8 +353,10 @@ class CrossModalSearch:
 
     async def _make_encoder(self) -> "EncoderPort":
         from crossmodal.encoder import RemoteEncoder
-        from crossmodal.wiring import build_local_encoder
+        from crossmodal.wiring import build_local_encoder, build_remote_encoder
 
+        if settings.encoder_url is not None:
+            return build_remote_encoder(settings, settings.encoder_url)
         if settings.encoder is EncoderPlace.SERVICE:
             return RemoteEncoder(_Remote(self.remote.to_async), with_lane=settings.batcher is BatcherKind.OURS)
         encoder = build_local_encoder(settings, await _model())

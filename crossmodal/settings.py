@@ -3,8 +3,9 @@
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Self
+from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from crossmodal.disk import MIN_FREE
@@ -39,6 +40,22 @@ class UrlFetching(StrEnum):
 def _split(given: object) -> object:
     """The entries of a comma-separated list."""
     return tuple(filter(None, map(str.strip, given.split(",")))) if isinstance(given, str) else given
+
+
+def _origin(given: str) -> str:
+    """A URL of scheme, host and port alone; what is refused is not repeated, for it may hold a secret."""
+    try:
+        url = urlsplit(given)
+        fits = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
+    except ValueError:
+        fits = False
+    if not fits or not given.isascii() or not given.isprintable() or " " in given:
+        raise ValueError("http://HOST:PORT or https://HOST:PORT is needed")
+    if url.username is not None or url.password is not None:
+        raise ValueError("the URL must hold no credentials")
+    if url.path not in {"", "/"} or url.query or url.fragment or "?" in given or "#" in given:
+        raise ValueError("http://HOST:PORT or https://HOST:PORT is needed, without path, query or fragment")
+    return given.rstrip("/")
 
 
 Listed = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
@@ -110,6 +127,10 @@ class Settings(BaseSettings):
     )
 
     encoder: EncoderPlace = EncoderPlace.LOCAL
+    encoder_url: Annotated[str, AfterValidator(_origin)] | None = Field(
+        default=None,
+        description="http(s)://HOST:PORT where `bentoml serve service:Encoder` answers; none: it is started with the API",
+    )
     batcher: BatcherKind = BatcherKind.OURS
     api_workers: int = Field(default=1, ge=1, le=64, description="API processes; more than one needs encoder=service")
 
@@ -198,6 +219,14 @@ class Settings(BaseSettings):
             raise ValueError(msg)
         if self.api_workers > 1 and embedded:
             msg = "CROSSMODAL_API_WORKERS above 1 needs a Qdrant server: the embedded store has one owning process"
+            raise ValueError(msg)
+        if self.encoder_url is not None and self.encoder is EncoderPlace.LOCAL:
+            msg = (
+                "CROSSMODAL_ENCODER_URL needs CROSSMODAL_ENCODER=service: with local the model is in the API's process"
+            )
+            raise ValueError(msg)
+        if self.encoder_url is not None and self.batcher is BatcherKind.BENTOML:
+            msg = "CROSSMODAL_ENCODER_URL needs CROSSMODAL_BATCHER=ours: BentoML's takes no lane and no fingerprint"
             raise ValueError(msg)
         if self.fetch_urls is UrlFetching.ALLOWED and not (self.fetch_hosts or self.fetch_private_hosts):
             msg = "CROSSMODAL_FETCH_URLS=allowed needs CROSSMODAL_FETCH_HOSTS or CROSSMODAL_FETCH_PRIVATE_HOSTS"

@@ -10,7 +10,7 @@ import structlog
 from crossmodal import telemetry
 from crossmodal.clip.base import ClipModel
 from crossmodal.clip.quality import Quantizing
-from crossmodal.encoder import BatchLimits, CachedEncoder, Encoder, LocalEncoder
+from crossmodal.encoder import BatchLimits, CachedEncoder, Encoder, LocalEncoder, RemoteEncoder
 from crossmodal.errors import ConfigurationError, CrossModalError
 from crossmodal.fetching import Fetcher, FetchPolicy, HttpFetcher, host_rules
 from crossmodal.imaging import ImageLimits
@@ -124,6 +124,14 @@ def build_local_encoder(settings: Settings, model: ClipModel | None = None) -> L
         stall=settings.stall,
     )
     return LocalEncoder(model or build_model(settings), limits, telemetry.BatchMetrics())
+
+
+def build_remote_encoder(settings: Settings, url: str) -> RemoteEncoder:
+    """The encoder that is served at ``url``, ``http(s)://HOST:PORT``; built in the event loop that uses it."""
+    from crossmodal.encoder.over_http import HttpCall
+
+    call = HttpCall(url, timeout=settings.timeout)
+    return RemoteEncoder(call, closing=call.close)
 
 
 def build_store(settings: Settings) -> VectorStore:

@@ -10,7 +10,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from crossmodal import telemetry
+from crossmodal import deadline, telemetry
 from crossmodal.api.problems import MEDIA_TYPE, ProblemResponse, from_status
 from crossmodal.api.traffic import BODY_BYTES_PER_SECOND, BODY_GRACE_SECONDS, Traffic
 from crossmodal.errors import ClientGone, CrossModalError, DeadlineExceeded, PayloadTooLarge, RequestTimeout
@@ -83,7 +83,8 @@ class Exchange:
         if self._declared is not None and self._declared > limit:
             await self.refuse(_too_large(f"{self._declared} bytes", limit))
             return
-        work = asyncio.ensure_future(app(self._scope, self.receive, self.send))
+        with deadline.within(self._traffic.limits.timeout):
+            work = asyncio.ensure_future(app(self._scope, self.receive, self.send))
         watch = asyncio.ensure_future(self._watch())
         try:
             await self._finish(work, watch)

@@ -6,7 +6,7 @@ side for a sign of life, and while there is none, calls fail at once and those u
 """
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
 from typing import Any, Protocol
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from crossmodal.batching import Lane
 from crossmodal.clip.base import ModelInfo, TextEmbeddings
-from crossmodal.errors import ModelUnavailable
+from crossmodal.errors import DeadlineExceeded, ModelUnavailable, Overloaded
 from crossmodal.records import Embeddings, Pixels, Preprocessing
 from crossmodal.statistics import unpack_statistics
 from crossmodal.telemetry import stage
@@ -50,10 +50,20 @@ class RemoteEncoder:
     """
 
     def __init__(
-        self, call: Call, *, with_lane: bool = True, every: float = PING_EVERY, timeout: float = PING_TIMEOUT
+        self,
+        call: Call,
+        *,
+        with_lane: bool = True,
+        every: float = PING_EVERY,
+        timeout: float = PING_TIMEOUT,
+        closing: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        """``with_lane``: the other side takes a lane, and the fingerprint of the model that is meant; seconds otherwise."""
+        """``with_lane``: the other side takes a lane, and the fingerprint of the model that is meant; seconds otherwise.
+
+        ``closing`` releases what ``call`` holds.
+        """
         self._call = call
+        self._closing = closing
         self._with_lane = with_lane
         self._every = every
         self._timeout = timeout
@@ -93,10 +103,12 @@ class RemoteEncoder:
         return unpack_texts(await self._embed("embed_texts", lane, texts=list(texts)))
 
     async def close(self) -> None:
-        """Stop asking for signs of life."""
+        """Stop asking for signs of life, and release what calls need."""
         if self._monitor is not None:
             self._monitor.cancel()
             await asyncio.wait([self._monitor])
+        if self._closing is not None:
+            await self._closing()
 
     async def _embed(self, method: str, lane: Lane, **arguments: Any) -> Any:
         await self.ping()
@@ -119,9 +131,11 @@ class RemoteEncoder:
             await asyncio.sleep(self._every)
             try:
                 info = await self._describe()
-            except ModelUnavailable:
+            except (ModelUnavailable, DeadlineExceeded):
                 self._why = _GONE
                 self._note(alive=False)
+            except Overloaded:
+                continue  # it is there, and does not say with which model
             else:
                 self._recognise(info)
 
