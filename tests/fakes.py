@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from crossmodal.batching import Lane
 from crossmodal.clip.base import ModelInfo, TextEmbeddings
+from crossmodal.encoder import BatchLimits, LocalEncoder
 from crossmodal.errors import ValidationFailed
 from crossmodal.fetching import Spend
 from crossmodal.fetching.addresses import Address
@@ -96,6 +98,33 @@ class SlowModel(ColourModel):
     def embed_pixels(self, pixels: Pixels) -> Embeddings:
         time.sleep(0.002 * len(pixels))
         return super().embed_pixels(pixels)
+
+
+class FaultyEncoder(LocalEncoder):
+    """An encoder of colours whose every call fails with ``fault``, if there is one; ``lanes`` are those that were asked for."""
+
+    def __init__(self, model: ColourModel | None = None) -> None:
+        super().__init__(model or ColourModel(), BatchLimits())
+        self.fault: Exception | None = None
+        self.lanes: list[Lane] = []
+
+    async def ping(self) -> None:
+        self._fail()
+        await super().ping()
+
+    async def embed_pixels(self, pixels: Pixels, lane: Lane = Lane.INTERACTIVE) -> Embeddings:
+        self.lanes.append(lane)
+        self._fail()
+        return await super().embed_pixels(pixels, lane)
+
+    async def embed_texts(self, texts: Sequence[str], lane: Lane = Lane.INTERACTIVE) -> TextEmbeddings:
+        self.lanes.append(lane)
+        self._fail()
+        return await super().embed_texts(texts, lane)
+
+    def _fail(self) -> None:
+        if self.fault is not None:
+            raise self.fault
 
 
 def _colour(rgb: Sequence[float]) -> Embeddings:

@@ -7,6 +7,7 @@ side for a sign of life, and while there is none, calls fail at once and those u
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextvars import Context
 from dataclasses import asdict
 from typing import Any, Protocol
 
@@ -80,7 +81,8 @@ class RemoteEncoder:
             self._info = await self._describe()
             self._note(alive=True)
         if self._monitor is None:
-            self._monitor = asyncio.create_task(self._watch())
+            # In a context of its own: it outlives the request that may have begun it, and that request's time.
+            self._monitor = asyncio.create_task(self._watch(), context=Context())
         return self._info
 
     async def ping(self) -> None:

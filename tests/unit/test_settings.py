@@ -109,3 +109,59 @@ def test_an_allow_list_must_list_something(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("CROSSMODAL_FETCH_URLS", "allowed")
     with pytest.raises(ConfigurationError, match="needs CROSSMODAL_FETCH_HOSTS"):
         load_settings()
+
+
+@pytest.mark.parametrize(
+    "url", ["http://encoder:3000", "https://encoder.example", "http://10.0.0.7:3000", "http://[::1]:3000"]
+)
+def test_an_encoder_can_be_elsewhere(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("CROSSMODAL_ENCODER", "service")
+    monkeypatch.setenv("CROSSMODAL_ENCODER_URL", f"{url}/")
+    assert load_settings().encoder_url == url
+    assert Settings.model_fields["encoder_url"].default is None
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("", "http://HOST:PORT"),
+        ("encoder:3000", "http://HOST:PORT"),
+        ("ftp://encoder:3000", "http://HOST:PORT"),
+        ("http://", "http://HOST:PORT"),
+        ("http://:3000", "http://HOST:PORT"),
+        ("http://encoder:0", "http://HOST:PORT"),
+        ("http://encoder:70000", "http://HOST:PORT"),
+        ("http://enc oder:3000", "http://HOST:PORT"),
+        ("http://encoder:3000\r\nX-Y: z", "http://HOST:PORT"),
+        ("http://me:s3cret@encoder:3000", "no credentials"),
+        ("http://s3cret@encoder:3000", "no credentials"),
+        ("http://encoder:3000/v1/encoder", "without path"),
+        ("http://encoder:3000?key=s3cret", "without path"),
+        ("http://encoder:3000#s3cret", "without path"),
+    ],
+)
+def test_an_encoder_is_named_by_scheme_host_and_port_alone(
+    monkeypatch: pytest.MonkeyPatch, url: str, reason: str
+) -> None:
+    monkeypatch.setenv("CROSSMODAL_ENCODER", "service")
+    monkeypatch.setenv("CROSSMODAL_ENCODER_URL", url)
+    with pytest.raises(ConfigurationError, match=reason) as caught:
+        load_settings()
+    assert "CROSSMODAL_ENCODER_URL" in caught.value.detail
+    assert "s3cret" not in caught.value.detail
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"encoder": "local"}, "needs CROSSMODAL_ENCODER=service"),
+        ({"encoder": "service", "batcher": "bentoml"}, "needs CROSSMODAL_BATCHER=ours"),
+    ],
+)
+def test_an_encoder_elsewhere_needs_what_it_is_called_by(
+    monkeypatch: pytest.MonkeyPatch, values: dict[str, str], reason: str
+) -> None:
+    for name, value in {"encoder_url": "http://encoder:3000", **values}.items():
+        monkeypatch.setenv(f"CROSSMODAL_{name.upper()}", value)
+    with pytest.raises(ConfigurationError, match=reason):
+        load_settings()

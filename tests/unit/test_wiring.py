@@ -1,8 +1,10 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from crossmodal.encoder import BatchLimits, CachedEncoder, LocalEncoder
+from crossmodal.encoder.serving import EncoderApp
 from crossmodal.errors import (
     ConfigurationError,
     FingerprintMismatch,
@@ -14,7 +16,8 @@ from crossmodal.errors import (
 from crossmodal.settings import BatcherKind, EncoderPlace, PreprocessingProfile, Settings, UrlFetching
 from crossmodal.startup import build_model
 from crossmodal.store.exact import ExactStore
-from crossmodal.wiring import build_container, build_fetcher, build_store, with_cache
+from crossmodal.wiring import build_container, build_fetcher, build_remote_encoder, build_store, with_cache
+from tests.asgi import serving
 from tests.fakes import ColourModel
 from tests.pictures import many_scans, png_bomb
 
@@ -99,6 +102,21 @@ def test_nothing_is_kept_where_the_fingerprint_cannot_be_asked_for(tmp_path: Pat
     for batcher, kept in ((BatcherKind.BENTOML, False), (BatcherKind.OURS, True)):
         settings = Settings(data=tmp_path, encoder=EncoderPlace.SERVICE, batcher=batcher)
         assert isinstance(with_cache(settings, encoder), CachedEncoder) is kept
+
+
+async def test_an_encoder_elsewhere_is_asked_over_http(tmp_path: Path) -> None:
+    there = EncoderApp(max_bytes=10_000, timeout=10)
+    there.encoder = LocalEncoder(ColourModel(), BatchLimits())
+    async with serving(there) as url:
+        settings = Settings(store="memory:", data=tmp_path, encoder=EncoderPlace.SERVICE, encoder_url=url)
+        assert settings.encoder_url is not None
+        container = build_container(settings, build_remote_encoder(settings, settings.encoder_url))
+        await container.open()
+        assert await container.ready()
+        answer = await container.encoder.embed_texts(["red"])
+        np.testing.assert_array_equal(answer.embeddings, ColourModel().embed_texts(["red"]).embeddings)
+        await container.close()
+    await there.encoder.close()
 
 
 async def test_a_collection_of_another_model_is_refused(tmp_path: Path) -> None:

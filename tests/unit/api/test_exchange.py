@@ -9,6 +9,7 @@ import pytest
 from starlette.responses import PlainTextResponse
 from starlette.types import Message, Receive, Scope, Send
 
+from crossmodal import deadline
 from crossmodal.api import EdgeMiddleware, Traffic, TrafficLimits
 from crossmodal.errors import Overloaded
 from crossmodal.telemetry import configure_logging
@@ -264,3 +265,18 @@ async def test_a_probe_that_hangs_is_answered(work: Work, monkeypatch: pytest.Mo
     probe = Client(work, path="/readyz", method="GET")
     await probe.task
     assert (probe.status, probe.problem["code"]) == (503, "model_unavailable")
+
+
+async def test_the_app_knows_how_long_it_has() -> None:
+    left: list[float | None] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        left.append(deadline.remaining())
+        await PlainTextResponse("fine")(scope, receive, send)
+
+    client = Client(app, Traffic(TrafficLimits(timeout=40)), method="GET")
+    await client.task
+    assert client.status == 200
+    assert left[0] is not None
+    assert 0 < left[0] <= 40
+    assert deadline.remaining() is None

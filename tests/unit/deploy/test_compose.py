@@ -8,7 +8,7 @@ import yaml
 from bentoml._internal.container.generate import BENTO_UID_GID
 
 from crossmodal.settings import Settings
-from tests.unit.deploy.test_manifests import PENDING, PORT
+from tests.unit.deploy.test_manifests import PORT
 from tools.servers import ROOT
 
 DEPLOY = ROOT / "deploy"
@@ -21,7 +21,7 @@ def compose() -> dict[str, Any]:
 
 
 def test_variables_are_settings_and_agree_with_the_parts(compose: dict[str, Any]) -> None:
-    known = {f"CROSSMODAL_{name.upper()}" for name in Settings.model_fields} | PENDING
+    known = {f"CROSSMODAL_{name.upper()}" for name in Settings.model_fields}
     services = compose["services"]
     used = [name for name in ("api", "encoder") for name in services[name]["environment"] if "CROSSMODAL" in name]
     assert set(used) <= known

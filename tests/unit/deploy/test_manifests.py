@@ -102,6 +102,7 @@ def test_the_settings_are_accepted_and_say_where_the_model_is(
             if pod == "crossmodal-encoder":
                 # service.py reads them in every process, and ends where a file is missing.
                 assert (read.keys_file, read.policies) == (None, None)
+                assert (read.encoder, read.encoder_url) == (EncoderPlace.LOCAL, None)
     for name, value in settings_of(overlay).items():
         monkeypatch.setenv(name, value)
     read = Settings()
@@ -111,7 +112,7 @@ def test_the_settings_are_accepted_and_say_where_the_model_is(
     if apart:
         service = named(overlay, "Service")["crossmodal-encoder"]
         url = f"http://{service['metadata']['name']}:{service['spec']['ports'][0]['port']}"
-        assert settings_of(overlay)["CROSSMODAL_ENCODER_URL"] == url
+        assert read.encoder_url == url
 
 
 def test_services_budgets_policies_and_autoscalers_select_pods_that_exist(overlay: list[Document]) -> None:

@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from crossmodal import deadline
 from crossmodal.encoder import Lane, RemoteEncoder
 from crossmodal.encoder.remote import pack_info, pack_texts
-from crossmodal.errors import ModelUnavailable, Overloaded
+from crossmodal.errors import CrossModalError, DeadlineExceeded, ModelUnavailable, Overloaded
 from tests.fakes import CURVE, DIM, SIZE, ColourModel
 
 
@@ -141,6 +142,60 @@ async def test_an_overloaded_process_is_there(process: Process) -> None:
     process.fault = None
     await encoder.ping()
     await encoder.close()
+
+
+@pytest.mark.parametrize(("fault", "there"), [(Overloaded("too much"), True), (DeadlineExceeded("too late"), False)])
+async def test_a_sign_of_life_that_is_none_is_understood(
+    process: Process,
+    fault: CrossModalError,
+    there: bool,  # noqa: FBT001 -- a parameter of the test
+) -> None:
+    encoder = encoder_of(process)
+    await encoder.info()
+    process.fault = fault
+    if there:
+        await asyncio.sleep(0.1)
+        await encoder.ping()
+    else:
+        await gone(encoder)
+    process.fault = None
+    asked = len(process.calls)
+    await back(encoder)
+    async with asyncio.timeout(5):
+        while len(process.calls) < asked + 2:  # noqa: ASYNC110 -- it is asked for signs of life as before
+            await asyncio.sleep(0.01)
+    await encoder.close()
+
+
+async def test_signs_of_life_are_asked_for_when_the_first_request_is_long_over() -> None:
+    left: list[float | None] = []
+
+    async def call(method: str, /, **_: Any) -> Any:
+        assert method == "describe"
+        left.append(deadline.remaining())
+        return pack_info(ColourModel().info)
+
+    encoder = RemoteEncoder(call, every=0.01)
+    with deadline.within(30):
+        await encoder.info()
+    async with asyncio.timeout(5):
+        while len(left) < 3:  # noqa: ASYNC110 -- the monitor has no event for it
+            await asyncio.sleep(0.01)
+    assert left[0] is not None
+    assert left[1:3] == [None, None]
+    await encoder.close()
+
+
+async def test_closing_releases_what_calls_need(process: Process) -> None:
+    closed: list[bool] = []
+
+    async def close() -> None:
+        closed.append(True)
+
+    encoder = encoder_of(process, closing=close)
+    await encoder.info()
+    await encoder.close()
+    assert closed == [True]
 
 
 async def test_a_caller_that_leaves_leaves_no_call_behind(process: Process) -> None:

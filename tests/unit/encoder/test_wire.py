@@ -147,7 +147,9 @@ def test_texts_that_cannot_be_read_are_refused(rest: bytes, why: str) -> None:
         wire.unpack_texts(head() + rest)
 
 
-@pytest.mark.parametrize(("side", "why"), [(0, "side of 0"), (5000, "side of 5000"), (4096, "50331648|bytes of pixels")])
+@pytest.mark.parametrize(
+    ("side", "why"), [(0, "side of 0"), (5000, "side of 5000"), (4096, "50331648|bytes of pixels")]
+)
 def test_pixels_that_are_not_there_are_not_made_room_for(side: int, why: str) -> None:
     with pytest.raises(BadMessage, match=why):
         wire.unpack_pixels(head(kind=1, items=wire.MAX_ITEMS, side=side) + b"f" + bytes(48))
