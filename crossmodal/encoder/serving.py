@@ -59,20 +59,20 @@ class EncoderApp:
             return
         headers = {name.lower(): value for name, value in scope["headers"]}
         token = telemetry.request_id.set(_request_id(headers))
-        body = bytearray()
+        body = _Body(self, receive)
         try:
             async with asyncio.timeout(self._timeout):
-                answer = await self._answer(scope, headers, _Body(self, receive, body))
+                answer = await self._answer(scope, headers, body)
             await _send(send, HTTPStatus.OK, answer)
         except TimeoutError:
             await _refuse(send, DeadlineExceeded("there was no answer within the time that the request has"))
         except CrossModalError as error:
-            await _refuse(send, error)
+            await _refuse(send, error, closing=body.refused)
         except Exception:
             log.exception("request failed unexpectedly", path=scope["path"])
             await _refuse(send, CrossModalError("something went wrong here; the log has it"))
         finally:
-            self._held -= len(body)
+            self._held -= len(body.content)
             telemetry.request_id.reset(token)
 
     def hold(self, count: int) -> None:
@@ -123,16 +123,20 @@ class EncoderApp:
 class _Body:
     """What a caller sends, and whether it still waits for the answer."""
 
-    def __init__(self, app: EncoderApp, receive: Receive, content: bytearray) -> None:
+    def __init__(self, app: EncoderApp, receive: Receive) -> None:
         self._app = app
         self._receive = receive
-        self.content = content
+        self.content = bytearray()
+        self.refused = False
+        """Whether nobody knows how much is still to come, or it is too much to wait for."""
 
     async def read(self, declared: bytes) -> None:
         """Read it into ``content``. Raises ``MalformedBody``, ``PayloadTooLarge``, ``Overloaded``, ``ClientGone``."""
         if not declared.isdigit() or len(declared) > _MAX_DIGITS:
+            self.refused = True
             raise MalformedBody("the request needs a Content-Length")
         if int(declared) > self._app.max_bytes:
+            self.refused = True
             raise PayloadTooLarge(f"the body holds {int(declared)} bytes; at most {self._app.max_bytes} are allowed")
         more = True
         while more:
@@ -173,12 +177,11 @@ async def _embed_texts(encoder: Encoder, texts: list[str], lane: Lane) -> Any:
     return pack_texts(await encoder.embed_texts(texts, lane))
 
 
-async def _refuse(send: Send, error: CrossModalError) -> None:
-    """Answer with a problem, and close: what is left of the body is not read."""
+async def _refuse(send: Send, error: CrossModalError, *, closing: bool = False) -> None:
     telemetry.count_problem(error.code)
     members = {"type": "about:blank", "title": error.title, "status": error.status, "code": error.code}
     body = json.dumps(members | {"detail": error.detail, "request_id": telemetry.request_id.get()}).encode()
-    await _send(send, error.status, (_PROBLEM, body), closing=error.status < HTTPStatus.INTERNAL_SERVER_ERROR)
+    await _send(send, error.status, (_PROBLEM, body), closing=closing)
 
 
 async def _send(send: Send, status: int, answer: Answer, *, closing: bool = False) -> None:

@@ -5,7 +5,7 @@ import json
 import socket
 import ssl
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -75,6 +75,12 @@ async def calling(url: str, **options: Any) -> AsyncIterator[HttpCall]:
         yield call
     finally:
         await call.close()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 -- what another task does sets no event
+            await asyncio.sleep(0.01)
 
 
 async def test_answers_are_those_of_the_model(elsewhere: Elsewhere, url: str) -> None:
@@ -173,6 +179,7 @@ async def test_what_does_not_keep_to_the_form_is_refused_and_survived(
         members = answer.json()
         assert (members["status"], members["code"], members["request_id"]) == (status, code, "mine")
         assert elsewhere.model.batches == []
+        assert (answer.headers.get("connection") == "close") is ("Content-Length" in members["detail"] or status == 413)
         good = await http.post("/v1/encoder/embed_texts", content=BODY)
     assert wire.unpack_rows(good.content, items=1).shape == (1, 18)
 
@@ -230,16 +237,30 @@ async def test_work_is_given_up_there_when_the_caller_leaves(elsewhere: Elsewher
     async with calling(url) as call:
         first = asyncio.create_task(call("embed_texts", **ASKED))
         await asyncio.to_thread(elsewhere.model.started.wait, 5)
+        alone = elsewhere.app._held
         second = asyncio.create_task(call("embed_texts", **ASKED | {"texts": ["green"]}))
-        await asyncio.sleep(0.2)
+        await until(lambda: elsewhere.app._held > alone > 0)
         second.cancel()
         with pytest.raises(asyncio.CancelledError):
             await second
-        await asyncio.sleep(0.2)
+        await until(lambda: elsewhere.app._held == alone)
         elsewhere.model.release.set()
         assert (await first).shape == (1, 18)
     await elsewhere.encoder.close()
     assert elsewhere.model.texts_seen == ["red"]
+
+
+async def test_a_body_that_does_not_come_is_waited_for_no_longer_than_a_request_has() -> None:
+    elsewhere = Elsewhere()
+    elsewhere.app = EncoderApp(max_bytes=100_000, timeout=0.3)
+    elsewhere.app.encoder = elsewhere.encoder
+    async with serving(elsewhere) as url:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+        writer.write(b"POST /v1/encoder/embed_texts HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\nCMV")
+        assert (await asyncio.wait_for(reader.readline(), 10)).startswith(b"HTTP/1.1 504 ")
+        writer.close()
+        await until(lambda: elsewhere.app._held == 0)
+    await elsewhere.encoder.close()
 
 
 @asynccontextmanager
@@ -364,10 +385,15 @@ async def test_tls_is_verified(trusted: bool) -> None:  # noqa: FBT001 -- a para
             assert server.requests == []
 
 
-async def test_connections_are_kept(elsewhere: Elsewhere, url: str) -> None:
+async def test_connections_are_kept_whatever_is_answered(elsewhere: Elsewhere, url: str) -> None:
     async with calling(url) as call:
-        for _ in range(5):
-            await call("embed_texts", **ASKED)
+        await call("embed_texts", **ASKED)
+        for fault in (Overloaded("too much"), ModelUnavailable("gone"), DeadlineExceeded("late")):
+            elsewhere.encoder.fault = fault
+            with pytest.raises(type(fault)):
+                await call("embed_texts", **ASKED)
+        elsewhere.encoder.fault = None
+        await call("embed_texts", **ASKED)
     assert len(elsewhere.ports) == 5
     assert len(set(elsewhere.ports)) == 1
 
