@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import yaml
 from bentoml._internal.container.generate import BENTO_UID_GID
 
+from crossmodal.clip.base import ModelInfo
 from crossmodal.settings import EncoderPlace, Settings
 from tests.kustomize import Document, build, documents
 from tools.servers import ROOT
@@ -274,7 +276,7 @@ def test_scaled_objects_have_the_fields_that_keda_documents(overlay: list[Docume
 
 
 def test_thresholds_follow_from_the_size_of_a_batch_until_they_are_measured(kubernetes: Path) -> None:
-    batch = Settings.model_fields["max_batch_images"].default
+    batch = {field.name: field.default for field in fields(ModelInfo)}["batch_images"]  # a CPU's; a GPU's is unknown
     for part, batches in (("api", 2), ("encoder", 1)):
         (scaled,) = build(kubernetes / "scaling" / f"keda-{part}")
         assert scaled["spec"]["triggers"][0]["metadata"]["threshold"] == str(batches * batch)
