@@ -2,10 +2,12 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections import defaultdict
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,6 +45,25 @@ class Contender:
                 for content in pictures
             ]
         return [request_bytes("POST", self.texts_path, json.dumps({"texts": [text]}).encode()) for text in texts]
+
+    @contextmanager
+    def awake(self) -> Iterator[None]:
+        """Go on, until the block ends."""
+        os.killpg(self.server.process.pid, signal.SIGCONT)
+        self.server.wait_until_ready()
+        try:
+            yield
+        finally:
+            self.pause()
+
+    def pause(self) -> None:
+        """Stop all its processes, so that they take nothing from who is measured."""
+        os.killpg(self.server.process.pid, signal.SIGSTOP)
+
+    def stop(self) -> None:
+        """End it."""
+        os.killpg(self.server.process.pid, signal.SIGCONT)
+        self.server.stop()
 
     def memory(self) -> dict[str, float]:
         """MB of each role's processes: what is shared is divided among those that share it (PSS)."""

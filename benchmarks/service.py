@@ -8,13 +8,14 @@ round each of these is measured in turn, so that a busy neighbour hits all alike
   random times at 70 % of the rate that the service reached, in several of its settings;
 - the baselines of benchmarks/baselines.
 
-Prints tables and ratios; writes benchmarks/results/service.json and service.png. About 25 minutes.
+Whoever is not measured is stopped meanwhile. Prints tables and ratios after
+each round; writes benchmarks/results/service.json and service.png. About 25 minutes.
 """
 
 import argparse
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,11 +107,12 @@ def serving(folder: Path, models: Models) -> Iterator[tuple[list[Contender], lis
     with ExitStack() as stack:
 
         def up(contender: Contender) -> Contender:
-            stack.callback(contender.server.stop)
+            stack.callback(contender.stop)
             contender.server.wait_until_ready()
+            contender.pause()
             return contender
 
-        own = []
+        own: list[Contender] = []
         for number, setting in enumerate(SETTINGS):
             settings = RUNTIMES[setting.runtime] | {"MODEL": models.spec(setting.runtime)}
             place = "service" if setting.apart else "local"
@@ -139,13 +141,17 @@ class Run:
 
     def closed(self, contender: Contender, clients: tuple[int, ...]) -> None:
         """A round of clients that wait for their answers; after the last and most of them, a lone one."""
+        with contender.awake():
+            self._closed(contender, clients)
+            self.memory[contender.name] = contender.memory()
+
+    def _closed(self, contender: Contender, clients: tuple[int, ...]) -> None:
         for kind in KINDS:
             requests = contender.requests(kind, self._pictures, self._texts)
             for label, count in [*((str(each), each) for each in clients), ("after a burst", 1)]:
                 seconds = self._seconds * (CROWD_FACTOR if count >= LOADED else 1)
                 figures = self._driver.drive(contender, requests, Load(seconds, clients=count))
                 self._rounds[contender.name, kind, label].append(figures)
-        self.memory[contender.name] = contender.memory()
 
     def opened(self, contender: Contender, number: int) -> None:
         """A round of arrivals at random, at a share of what the rounds so far reached."""
@@ -153,11 +159,24 @@ class Run:
             requests = contender.requests(kind, self._pictures, self._texts)
             rate = OF_THE_KNEE * self.knee(contender.name, kind)
             load = Load(OPEN_FACTOR * self._seconds, rate=rate, seed=number)
-            self._rounds[contender.name, kind, "open"].append(self._driver.drive(contender, requests, load))
+            with contender.awake():
+                self._rounds[contender.name, kind, "open"].append(self._driver.drive(contender, requests, load))
 
     def knee(self, name: str, kind: str) -> float:
         """The highest rate at any number of clients."""
         return max(medians(self._rounds[name, kind, str(count)]).rate for count in CLIENTS)
+
+    def summary(self, models: Mapping[str, ClipModel], baselines: Sequence[str]) -> dict[str, Any]:
+        """All there is so far."""
+        return {
+            "machine": contenders.machine(),
+            "rounds": len(self._ceilings[next(iter(models))]),
+            "precision": {runtime: model.info.precision for runtime, model in models.items()},
+            "ceilings": self.best_ceilings(),
+            "rates": self.rates(),
+            "memory": self.memory,
+            "baselines": baselines,
+        }
 
     def rates(self) -> Rates:
         """The medians of all rounds."""
@@ -203,16 +222,8 @@ def main() -> None:
                 for contender, setting in zip(own, SETTINGS, strict=True):
                     if not setting.apart:
                         run.opened(contender, number)
+                reporting.report(run.summary(loaded, [contender.name for contender in others]), loaded=str(LOADED))
                 print(f"round {number + 1} of {arguments.rounds} done", flush=True)
-            summary: dict[str, Any] = {
-                "machine": contenders.machine(),
-                "precision": {runtime: model.info.precision for runtime, model in loaded.items()},
-                "ceilings": run.best_ceilings(),
-                "rates": run.rates(),
-                "memory": run.memory,
-                "baselines": [contender.name for contender in others],
-            }
-    reporting.report(summary, loaded=str(LOADED))
 
 
 if __name__ == "__main__":
