@@ -107,9 +107,8 @@ def test_staging_is_production_that_scales_to_zero() -> None:
 @BOTH
 def test_the_knee_follows_from_the_size_of_a_batch_until_it_is_measured(path: Path) -> None:
     for service in given(path)["services"].values():
-        batch = {field.name: field.default for field in fields(ModelInfo)}[
-            "batch_images"
-        ]  # a CPU's; a GPU's is unknown
+        defaults: dict[str, Any] = {field.name: field.default for field in fields(ModelInfo)}
+        batch = defaults["batch_images"]  # a CPU's; a GPU's is unknown
         assert service["config_overrides"]["traffic"]["concurrency"] == 2 * batch
     assert path.read_text().count("# KNEE") == len(SERVICES)
 

@@ -276,7 +276,8 @@ def test_scaled_objects_have_the_fields_that_keda_documents(overlay: list[Docume
 
 
 def test_thresholds_follow_from_the_size_of_a_batch_until_they_are_measured(kubernetes: Path) -> None:
-    batch = {field.name: field.default for field in fields(ModelInfo)}["batch_images"]  # a CPU's; a GPU's is unknown
+    defaults: dict[str, Any] = {field.name: field.default for field in fields(ModelInfo)}
+    batch = defaults["batch_images"]  # a CPU's; a GPU's is unknown
     for part, batches in (("api", 2), ("encoder", 1)):
         (scaled,) = build(kubernetes / "scaling" / f"keda-{part}")
         assert scaled["spec"]["triggers"][0]["metadata"]["threshold"] == str(batches * batch)
