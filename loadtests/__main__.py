@@ -7,7 +7,7 @@ of this machine only, and leaves some items of its own there, whose ids begin wi
 import argparse
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -143,9 +143,9 @@ def find_knee(given: argparse.Namespace) -> int:
     return 0
 
 
-def main() -> None:
-    """Run a command; status 1 where an objective was missed, 2 where nothing could be measured."""
-    given = _parser().parse_args()
+def main(words: Sequence[str] | None = None) -> None:
+    """Run a command and exit; status 1 where an objective was missed, 2 where nothing could be measured."""
+    given = _parser().parse_args(words)
     try:
         status = run(given) if given.command == "run" else find_knee(given)
     except (RunFailed, RuntimeError, TimeoutError, ValueError, OSError, httpx.HTTPError) as error:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from loadtests.plots import plot_latencies, plot_timeline
-from loadtests.recording import Recorder
+from loadtests.recording import Recorder, Tally
 from loadtests.shapes import Shape
 from loadtests.slo import Check
 
@@ -55,8 +55,9 @@ def kinds(run: Run) -> list[dict[str, Any]]:
     return [_row(kind, run.recorder.total(kind)) for kind in run.recorder.kinds()]
 
 
-def _row(kind: str, tally: Any) -> dict[str, Any]:
-    p50, p95, p99 = (round(tally.latencies.percentile(share) * 1000, 1) for share in (0.5, 0.95, 0.99))
+def _row(kind: str, tally: Tally) -> dict[str, Any]:
+    shares = (0.5, 0.95, 0.99)
+    p50, p95, p99 = (round(tally.latencies.percentile(share) * 1000, 1) if tally.ok else None for share in shares)
     counts = {"answered": tally.ok, "shed": tally.shed, "failed": tally.failed, "faults": dict(tally.faults)}
     return {"kind": kind, **counts, "p50_ms": p50, "p95_ms": p95, "p99_ms": p99}
 
@@ -88,7 +89,9 @@ def _page(run: Run, *, has_locust: bool) -> str:
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     lines = "".join(
-        f'<tr class="{escape(str(row[0]))}">' + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>"
+        f'<tr class="{escape(str(row[0]))}">'
+        + "".join(f"<td>{escape('' if cell is None else str(cell))}</td>" for cell in row)
+        + "</tr>"
         for row in rows
     )
     return f"<table><tr>{''.join(f'<th>{escape(name)}</th>' for name in head)}</tr>{lines}</table>"

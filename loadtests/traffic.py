@@ -5,6 +5,7 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 
 from benchmarks.inputs import captions, photographs
 from tests.pictures import png_bomb
@@ -91,9 +92,7 @@ class Traffic:
 
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)
-        self._texts = captions(TEXTS)
-        self._pictures = photographs(PHOTOGRAPHS)
-        self._bad = bad_requests(self._pictures[0])
+        self._texts, self._pictures, self._bad = _material()
         self._written = 0
         self._makers: dict[Kind, Callable[[], Asked]] = {
             Kind.SEARCH_TEXT: lambda: _post(Kind.SEARCH_TEXT, "/search/text-to-image", {"query": self._text()}),
@@ -140,6 +139,12 @@ class Traffic:
 
     def _index_text(self) -> Asked:
         return _post(Kind.INDEX_TEXT, "/index/texts", {"items": [{"text": self._text(), "id": self._id()}]})
+
+
+@cache
+def _material() -> tuple[list[str], list[bytes], tuple[Asked, ...]]:
+    texts, pictures = captions(TEXTS), photographs(PHOTOGRAPHS)
+    return texts, pictures, bad_requests(pictures[0])
 
 
 def bad_requests(photograph: bytes) -> tuple[Asked, ...]:

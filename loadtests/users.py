@@ -17,7 +17,8 @@ class Visitor(FastHttpUser):
     abstract = True
     network_timeout = HANG_SECONDS
     connection_timeout = HANG_SECONDS
-    traffic = Traffic(seed=0)
+    traffic: Traffic
+    """What they ask, of all of them; set before the first comes."""
 
     def __init__(self, environment: object) -> None:
         """Raises ``ValueError`` where the host is not of this machine."""
