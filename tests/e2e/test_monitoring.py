@@ -70,7 +70,13 @@ def test_an_encoder_alone_shows_by_what_it_is_scaled(tmp_path: Path) -> None:
 
 def test_no_path_that_a_client_makes_up_becomes_a_series(server: Server) -> None:
     with httpx.Client(base_url=server.url, timeout=60) as client:
-        for path in ("/forged/path", "/items/text/forged-path", "/images/forged-path", "/search/forged-path", "/..%2fforged-path"):
+        for path in (
+            "/forged/path",
+            "/items/text/forged-path",
+            "/images/forged-path",
+            "/search/forged-path",
+            "/..%2fforged-path",
+        ):
             assert client.get(path).status_code in {404, 405}
         exposition = client.get("/metrics").text
     assert "forged" not in exposition
