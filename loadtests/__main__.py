@@ -82,19 +82,18 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Send load and judge it; returns the exit status."""
+    """Send load and judge it; returns the exit status. Raises ``ValueError`` for options that contradict each other."""
+    if given.open and (given.users or given.shape != "steady"):
+        raise ValueError("--open has arrivals at one --rate: no --users, and no other --shape than steady")
+    if given.rate and not given.open:
+        raise ValueError("--rate is of --open arrivals")
     objectives = _objectives(given.slo)
-    plan = Plan(
-        given.mix,
-        Shape("steady" if given.open else given.shape, given.users or objectives.users, given.seconds),
-        given.seed,
-    )
-    folder = (
-        given.out or RESULTS / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{given.mix}-{'open' if given.open else given.shape}"
-    )
     rate = given.rate or objectives.rate
-    load = f"{rate:.1f} arrivals a second" if given.open else f"{plan.shape.users} users"
-    title = f"{given.mix}, {'open' if given.open else given.shape}, {given.seconds:g} s, {load}"
+    nominal = max(1, round(rate)) if given.open else given.users or objectives.users
+    plan = Plan(given.mix, Shape(given.shape, nominal, given.seconds), given.seed)
+    what, load = ("open", f"{rate:.1f} arrivals a second") if given.open else (given.shape, f"{nominal} users")
+    title = f"{given.mix}, {what}, {given.seconds:g} s, {load}"
+    folder = given.out or RESULTS / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{given.mix}-{what}"
     print(title, flush=True)
     with target(given.url) as url:
         if given.open:
@@ -102,14 +101,11 @@ def run(given: argparse.Namespace) -> int:
             recorder, naive = arrivals.corrected, arrivals.naive
         else:
             recorder, naive = by_locust(url, plan, folder), None
+    axis = "arrivals a second" if given.open else "users"
     checks = slo.judge(objectives, recorder, plan.shape)
-    done = report.Run(title, load if given.open else "users", plan.shape, recorder, checks, naive)
+    done = report.Run(title, axis, plan.shape, recorder, checks, naive)
     report.write(done, folder)
-    for check in checks:
-        print(f"{report.verdict(check):8} {check.what:24} {check.allowed:24} {check.measured}")
-    for fault, count in recorder.total().faults.most_common():
-        print(f"         {count} times: {fault}")
-    print(f"report: {folder / 'report.html'}")
+    print("\n".join([*report.lines(done), f"report: {folder / 'report.html'}"]))
     return 0 if done.kept else BREACH
 
 

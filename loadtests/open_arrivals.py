@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from loadtests.recording import Recorder
-from loadtests.traffic import Asked, Kind, Mix, Traffic
+from loadtests.traffic import Asked, Mix, Traffic
 from tools.load import Client
 
 HANG_SECONDS = 65.0
@@ -61,9 +61,3 @@ async def _fault(client: Client, asked: Asked) -> str | None:
         return f"no answer in {HANG_SECONDS:g} s"
     except (OSError, asyncio.IncompleteReadError, ValueError):
         return "no answer: the connection ended"
-
-
-def stall(found: Arrivals, kind: Kind | None = None) -> tuple[float, float]:
-    """The 99th percentile in seconds, corrected and naive."""
-    corrected, naive = (each.total(kind).latencies.percentile(0.99) for each in (found.corrected, found.naive))
-    return corrected, naive

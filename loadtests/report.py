@@ -40,6 +40,16 @@ def verdict(check: Check) -> str:
     return {True: "kept", False: "MISSED", None: "too few"}[check.kept]
 
 
+def lines(run: Run) -> list[str]:
+    """What is printed: a line for each objective and each fault that came, and what stalls hid from naive latencies."""
+    checks = [f"{verdict(each):8} {each.what:24} {each.allowed:24} {each.measured}" for each in run.checks]
+    found = checks + [f"{count} times: {fault}" for fault, count in run.recorder.total().faults.most_common()]
+    if run.naive is not None:
+        due, sent = (each.total().latencies.percentile(0.99) * 1000 for each in (run.recorder, run.naive))
+        found.append(f"p99 of all: {due:.1f} ms from when they were due, {sent:.1f} ms from when they were sent")
+    return found
+
+
 def write(run: Run, folder: Path) -> None:
     """Write report.html, report.json and the plots it shows into ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ import pytest
 from loadtests.knee import Step
 from loadtests.plots import plot_knee
 from loadtests.recording import Recorder
-from loadtests.report import Run, write
+from loadtests.report import Run, lines, write
 from loadtests.shapes import Shape
 from loadtests.slo import Check
 from loadtests.traffic import Kind
@@ -55,6 +55,14 @@ def test_the_numbers(tmp_path: Path) -> None:
     assert (bad["kind"], bad["answered"], bad["faults"]) == ("bad", 0, {"status <500>, not 422": 10})
     assert bad["p50_ms"] is None
     assert Recorder.from_json(found["seconds"]).total().ok == 10
+
+
+def test_what_is_printed() -> None:
+    assert lines(run(kept=False)) == [
+        "MISSED   availability             at least 99.9 %          <b>half</b>",
+        "10 times: status <500>, not 422",
+        "p99 of all: 10.1 ms from when they were due, 10.1 ms from when they were sent",
+    ]
 
 
 def test_the_plot_of_a_knee(tmp_path: Path) -> None:

@@ -54,6 +54,9 @@ def test_anything_else_is_refused(url: str) -> None:
         (("run", "--seconds", "nan"), "nan is not between 1 and 86400"),
         (("run", "--rate", "inf", "--open"), "inf is not between"),
         (("knee", "--most", "1000"), "1000 is not between 1 and 128"),
+        (("run", "--rate", "5"), "--rate is of --open"),
+        (("run", "--open", "--users", "5"), "no --users"),
+        (("run", "--open", "--shape", "spike"), "no other --shape"),
         (("run", "--slo", "nowhere.yaml"), "No such file"),
     ],
 )
