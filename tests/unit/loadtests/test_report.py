@@ -61,7 +61,7 @@ def test_what_is_printed() -> None:
     assert lines(run(kept=False)) == [
         "MISSED   availability             at least 99.9 %          <b>half</b>",
         "10 times: status <500>, not 422",
-        "p99 of all: 10.1 ms from when they were due, 10.1 ms from when they were sent",
+        "p99 of all: 10.0 ms from when they were due, 10.0 ms from when they were sent",
     ]
 
 
