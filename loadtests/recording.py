@@ -90,9 +90,11 @@ class Recorder:
 
     def timeline(self) -> Iterator[tuple[int, Tally]]:
         """Second by second, from the first to the last in which something was sent."""
-        last = max((second for second, _ in self.tallies), default=-1)
-        for now in range(last + 1):
-            yield now, self.total(seconds=lambda second, now=now: second == now)  # type: ignore[misc] # mypy has no such lambda
+        found: dict[int, Tally] = {}
+        for (second, _), tally in self.tallies.items():
+            found.setdefault(second, Tally()).merge(tally)
+        for second in range(max(found, default=-1) + 1):
+            yield second, found.get(second, Tally())
 
     def as_json(self) -> list[dict[str, Any]]:
         """For a file; ``from_json`` reads it."""

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 GRACE = 0.1
 """Share of a run, after load over the nominal, in which what piled up may drain before the objectives hold again."""
@@ -67,5 +68,18 @@ class Shape:
 
     def is_judged(self, second: int) -> bool:
         """Whether the objectives hold for what is sent in this second: no more users than nominal, in it and just before."""
-        grace = math.ceil(GRACE * self.seconds)
-        return all((self.at(moment) or 0) <= self.users for moment in range(max(0, second - grace), second + 2))
+        return second not in _beyond(self)
+
+
+@cache
+def _beyond(shape: Shape) -> frozenset[int]:
+    """Seconds of more users than nominal, and those in which what piled up may drain."""
+    grace = math.ceil(GRACE * shape.seconds)
+    found, last = set(), -math.inf
+    for second in range(math.ceil(shape.seconds)):
+        for moment in (second, second + 1):
+            if (shape.at(moment) or 0) > shape.users:
+                last = moment
+        if last >= second - grace:
+            found.add(second)
+    return frozenset(found)

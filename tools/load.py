@@ -59,10 +59,7 @@ class Client:
 
     async def exchange(self, request: bytes) -> tuple[str, bytes]:
         """Status and body of the answer. Raises ``OSError``, ``IncompleteReadError`` or ``ValueError`` where none came."""
-        if self._idle:
-            reader, writer = self._idle.pop()
-        else:
-            reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+        reader, writer = self._kept() or await asyncio.open_connection("127.0.0.1", self._port)
         kept = False
         try:
             writer.write(request)
@@ -75,6 +72,15 @@ class Client:
                 self._idle.append((reader, writer))
             else:
                 writer.close()
+
+    def _kept(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
+        """A connection that the server has not closed while it was idle."""
+        while self._idle:
+            reader, writer = self._idle.pop()
+            if not reader.at_eof():
+                return reader, writer
+            writer.close()
+        return None
 
     async def close(self) -> None:
         """Close what is idle."""

@@ -9,6 +9,7 @@ import pytest
 from loadtests.open_arrivals import drive, schedule
 from loadtests.traffic import Kind, Traffic
 from tests.unit.loadtests.conftest import Answering
+from tools.load import Client
 
 LISTS = {Kind.LIST: 1}
 RATE, SECONDS, CONNECTIONS = 150.0, 6.0, 2
@@ -48,3 +49,21 @@ async def test_what_is_not_answered_is_counted() -> None:
     found = await drive("http://127.0.0.1:1", arrivals, connections=2)
     assert found.corrected.total().ok == 0
     assert found.corrected.total().faults["no answer: the connection ended"] > 5
+
+
+async def test_a_connection_that_was_closed_while_idle_is_not_used_again() -> None:
+    ended: list[asyncio.StreamWriter] = []
+
+    async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
+        writer.close()
+        ended.append(writer)
+
+    async with await asyncio.start_server(once, "127.0.0.1", 0) as server:
+        client = Client(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        for _ in range(3):
+            assert await client.exchange(b"GET / HTTP/1.1\r\n\r\n") == ("200", b"{}")
+            await asyncio.sleep(0.1)
+        await client.close()
+    assert len(ended) == 3
