@@ -70,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     found = commands.add_parser("knee", help="find how many requests in flight fill the service")
     found.add_argument("--seconds", type=_number(float, 1, MOST_STEP_SECONDS), default=4.0, help="of a step in a round")
     found.add_argument("--rounds", type=_number(int, 1, 20), default=3, help="times each step is measured, in turns")
-    found.add_argument("--most", type=_number(int, 1, knee.STEPS[-1]), default=32, help="requests in flight at most")
+    found.add_argument("--most", type=_number(int, 1, knee.STEPS[-1]), default=96, help="requests in flight at most")
     for command, mix in ((run, "mixed"), (found, "search")):
         command.add_argument("--mix", choices=sorted(MIXES), default=mix, help=f"what users ask; default {mix}")
         command.add_argument("--url", type=_url, help="a running service of this machine: http://127.0.0.1:PORT")

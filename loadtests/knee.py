@@ -80,6 +80,8 @@ def table(steps: Sequence[Step]) -> list[str]:
             f"| {step.in_flight} | {step.goodput:.1f} | {step.goodput / best:.0%} | {step.p50:.1f} | {step.p99:.1f} | {answers} |{mark}"
         )
     limit = HEADROOM * found.in_flight
+    if found.in_flight == max(step.in_flight for step in steps):
+        lines.append("goodput still grew at the last step: the knee may lie further out (--most)")
     return [
         *lines,
         "",

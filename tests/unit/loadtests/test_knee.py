@@ -31,6 +31,12 @@ def test_without_answers_there_is_none(goodputs: tuple[float, ...]) -> None:
         knee(steps(*goodputs))
 
 
+def test_a_knee_at_the_last_step_is_doubted() -> None:
+    doubt = "goodput still grew at the last step: the knee may lie further out (--most)"
+    assert doubt in table(steps(10, 20, 40))
+    assert doubt not in table(steps(10, 20, 20))
+
+
 def test_what_is_printed() -> None:
     lines = table(steps(10, 20, 39, 40, 36))
     assert [line.endswith("<- knee") for line in lines[2:7]] == [False, False, True, False, False]
