@@ -125,6 +125,15 @@ format: .venv/.dev ## format the code and mend what can be mended
 eval: .venv/.dev system-packages ## measure what the service finds on the bundled model's held-out scenes
 	$(BIN)/python -m tools.evaluate --require
 
+.PHONY: loadtest
+loadtest: .venv/.dev ## load the service (MIX, SHAPE, FOR seconds, USERS, URL) and hold what came against loadtests/slo.yaml
+	$(BIN)/python -m loadtests run $(if $(MIX),--mix $(MIX)) $(if $(SHAPE),--shape $(SHAPE)) $(if $(FOR),--seconds $(FOR)) \
+		$(if $(USERS),--users $(USERS)) $(if $(URL),--url $(URL))
+
+.PHONY: knee
+knee: .venv/.dev ## find how many requests in flight fill the service: what autoscalers need to know
+	$(BIN)/python -m loadtests knee $(if $(MIX),--mix $(MIX)) $(if $(URL),--url $(URL))
+
 .PHONY: bench
 bench: .venv/.dev ## measure the service against its own ceiling, in one run
 	$(BIN)/python -m benchmarks.service

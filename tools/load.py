@@ -49,7 +49,7 @@ class Client:
         """Send one request and count what comes; its latency counts from ``due``, when it should have been sent."""
         began = time.perf_counter() if due is None else due
         try:
-            status = await self._ask(request)
+            status, _ = await self.exchange(request)
         except (OSError, asyncio.IncompleteReadError, ValueError):
             outcome.statuses["lost"] += 1
             return
@@ -57,23 +57,30 @@ class Client:
         if status == "200":
             outcome.latencies.append(time.perf_counter() - began)
 
-    async def _ask(self, request: bytes) -> str:
-        if self._idle:
-            reader, writer = self._idle.pop()
-        else:
-            reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+    async def exchange(self, request: bytes) -> tuple[str, bytes]:
+        """Status and body of the answer. Raises ``OSError``, ``IncompleteReadError`` or ``ValueError`` where none came."""
+        reader, writer = self._kept() or await asyncio.open_connection("127.0.0.1", self._port)
         kept = False
         try:
             writer.write(request)
             head = (await reader.readuntil(b"\r\n\r\n")).lower()
-            await reader.readexactly(int(head.partition(b"content-length: ")[2].split(b"\r\n", 1)[0]))
+            body = await reader.readexactly(int(head.partition(b"content-length: ")[2].split(b"\r\n", 1)[0]))
             kept = b"connection: close" not in head
-            return head[9:12].decode("ascii")
+            return head[9:12].decode("ascii"), body
         finally:
             if kept:
                 self._idle.append((reader, writer))
             else:
                 writer.close()
+
+    def _kept(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
+        """A connection that the server has not closed while it was idle."""
+        while self._idle:
+            reader, writer = self._idle.pop()
+            if not reader.at_eof():
+                return reader, writer
+            writer.close()
+        return None
 
     async def close(self) -> None:
         """Close what is idle."""

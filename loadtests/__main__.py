@@ -1,0 +1,154 @@
+"""Load on the service, judged by objectives: `python -m loadtests run`, `python -m loadtests knee`.
+
+Without --url it starts the service itself, with the bundled model, in folders of its own. With it, load goes to a service
+of this machine only, and leaves some items of its own there, whose ids begin with `loadtest-`.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+
+import httpx
+
+from loadtests import knee, plots, report, slo
+from loadtests.running import Plan, RunFailed, by_locust, by_open_arrivals
+from loadtests.shapes import FACTORS, Shape
+from loadtests.targets import local_target, target
+from loadtests.traffic import MIXES
+from tools.servers import ROOT
+
+RESULTS = ROOT / "loadtests" / "results"
+MOST_USERS = 256
+MOST_SECONDS = 86_400
+MOST_RATE = 5000.0
+MOST_STEP_SECONDS = 60
+BREACH, FAULT = 1, 2
+N = TypeVar("N", int, float)
+
+
+def _number(kind: Callable[[str], N], least: N, most: N) -> Callable[[str], N]:
+    """What argparse calls to read a number from ``least`` to ``most``."""
+
+    def read(text: str) -> N:
+        number = kind(text)
+        if not least <= number <= most:
+            raise argparse.ArgumentTypeError(f"{text} is not between {least} and {most}")
+        return number
+
+    return read
+
+
+def _url(text: str) -> str:
+    try:
+        return local_target(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m loadtests", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("run", help="send load, judge it by the objectives; status 1 where one is missed")
+    run.add_argument("--shape", choices=sorted(FACTORS), default="steady", help="how the number of users changes")
+    run.add_argument("--seconds", type=_number(float, 1, MOST_SECONDS), default=60.0, help="length of the run")
+    run.add_argument(
+        "--users",
+        type=_number(int, 1, MOST_USERS),
+        help="users at the nominal load, each with a request in flight all the time; default: the objectives' share of the knee",
+    )
+    run.add_argument(
+        "--open", action="store_true", help="arrivals at random, whether or not earlier ones were answered"
+    )
+    run.add_argument("--rate", type=_number(float, 0.1, MOST_RATE), help="arrivals a second; default: as for --users")
+    run.add_argument("--connections", type=_number(int, 1, MOST_USERS), default=64, help="most in flight, with --open")
+    run.add_argument("--slo", type=Path, default=slo.DEFAULT, help="file of the objectives")
+    found = commands.add_parser("knee", help="find how many requests in flight fill the service")
+    found.add_argument("--seconds", type=_number(float, 1, MOST_STEP_SECONDS), default=4.0, help="of a step in a round")
+    found.add_argument("--rounds", type=_number(int, 1, 20), default=3, help="times each step is measured, in turns")
+    found.add_argument("--most", type=_number(int, 1, knee.STEPS[-1]), default=96, help="requests in flight at most")
+    for command, mix in ((run, "mixed"), (found, "search")):
+        command.add_argument("--mix", choices=sorted(MIXES), default=mix, help=f"what users ask; default {mix}")
+        command.add_argument("--url", type=_url, help="a running service of this machine: http://127.0.0.1:PORT")
+        command.add_argument("--seed", type=int, default=0, help="of what is asked, and of when")
+        command.add_argument(
+            "--out", type=Path, help="folder of the results; default: one of its own in loadtests/results"
+        )
+    return parser
+
+
+def run(given: argparse.Namespace) -> int:
+    """Send load and judge it; returns the exit status. Raises ``ValueError`` for options that contradict each other."""
+    if given.open and (given.users or given.shape != "steady"):
+        raise ValueError("--open has arrivals at one --rate: no --users, and no other --shape than steady")
+    if given.rate and not given.open:
+        raise ValueError("--rate is of --open arrivals")
+    objectives = _objectives(given.slo)
+    rate = given.rate or objectives.rate
+    nominal = max(1, round(rate)) if given.open else given.users or objectives.users
+    plan = Plan(given.mix, Shape(given.shape, nominal, given.seconds), given.seed)
+    what, load = ("open", f"{rate:.1f} arrivals a second") if given.open else (given.shape, f"{nominal} users")
+    title = f"{given.mix}, {what}, {given.seconds:g} s, {load}"
+    folder = given.out or RESULTS / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{given.mix}-{what}"
+    print(title, flush=True)
+    with target(given.url) as url:
+        if given.open:
+            arrivals = by_open_arrivals(url, plan, rate=rate, connections=given.connections)
+            recorder, naive = arrivals.corrected, arrivals.naive
+        else:
+            recorder, naive = by_locust(url, plan, folder), None
+    axis = "arrivals a second" if given.open else "users"
+    checks = slo.judge(objectives, recorder, plan.shape)
+    done = report.Run(title, axis, plan.shape, recorder, checks, naive)
+    report.write(done, folder)
+    print("\n".join([*report.lines(done), f"report: {folder / 'report.html'}"]))
+    return 0 if done.kept else BREACH
+
+
+def _objectives(path: Path) -> slo.Slo:
+    """Of the file, with the knee that was measured last on this machine if one was."""
+    objectives = slo.load_slo(path)
+    last = RESULTS / "knee.json"
+    if path != slo.DEFAULT or not last.is_file():
+        return objectives
+    measured = json.loads(last.read_text())["knee"]
+    return objectives.model_copy(update={"knee": slo.Knee.model_validate(measured)})
+
+
+def find_knee(given: argparse.Namespace) -> int:
+    """Measure the knee, print the table and keep it."""
+    with target(given.url) as url:
+        steps = knee.measure(
+            url, mix=given.mix, seconds=given.seconds, most=given.most, rounds=given.rounds, seed=given.seed
+        )
+    print("\n".join(knee.table(steps)))
+    folder = given.out or RESULTS
+    folder.mkdir(parents=True, exist_ok=True)
+    plots.plot_knee(steps, folder / "knee.png")
+    found = knee.knee(steps)
+    summary = {
+        "mix": given.mix,
+        "knee": {"in_flight": found.in_flight, "goodput": found.goodput},
+        "steps": [asdict(step) for step in steps],
+    }
+    (folder / "knee.json").write_text(json.dumps(summary, indent=1) + "\n")
+    return 0
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Run a command and exit; status 1 where an objective was missed, 2 where nothing could be measured."""
+    given = _parser().parse_args(words)
+    try:
+        status = run(given) if given.command == "run" else find_knee(given)
+    except (RunFailed, RuntimeError, TimeoutError, ValueError, OSError, httpx.HTTPError) as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        status = FAULT
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    main()

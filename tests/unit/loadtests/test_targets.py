@@ -1,0 +1,89 @@
+"""Load goes to this machine alone, and locust stays in its own processes."""
+
+import subprocess
+import sys
+
+import pytest
+
+from loadtests.__main__ import main
+from loadtests.targets import local_target
+from tools.servers import ROOT
+
+SECONDS = 60
+
+
+def python(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *words], cwd=ROOT, capture_output=True, text=True, timeout=SECONDS, check=False
+    )
+
+
+def test_an_address_of_this_machine() -> None:
+    assert local_target("http://127.0.0.1:3000/") == "http://127.0.0.1:3000"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "127.0.0.1:3000",
+        "http://127.0.0.1",
+        "https://127.0.0.1:3000",
+        "http://localhost:3000",
+        "http://10.0.0.1:3000",
+        "http://example.org:3000",
+        "http://127.0.0.1:3000@example.org:80",
+        "http://127.0.0.1.example.org:3000",
+        "http://user@127.0.0.1:3000",
+        "http://127.0.0.1:3000/search",
+        "http://127.0.0.1:3000?x",
+        "http://127.0.0.1:99999",
+    ],
+)
+def test_anything_else_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match=r"127\.0\.0\.1|[Pp]ort"):
+        local_target(url)
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (("run", "--url", "http://example.org:80"), "load goes to http://127.0.0.1:PORT alone"),
+        (("knee", "--url", "http://example.org:80"), "load goes to http://127.0.0.1:PORT alone"),
+        (("run", "--users", "257"), "257 is not between 1 and 256"),
+        (("run", "--seconds", "nan"), "nan is not between 1 and 86400"),
+        (("run", "--rate", "inf", "--open"), "inf is not between"),
+        (("knee", "--most", "1000"), "1000 is not between 1 and 128"),
+        (("run", "--rate", "5"), "--rate is of --open"),
+        (("run", "--open", "--users", "5"), "no --users"),
+        (("run", "--open", "--shape", "spike"), "no other --shape"),
+        (("run", "--slo", "nowhere.yaml"), "No such file"),
+    ],
+)
+def test_the_commands_refuse_what_is_out_of_bounds(
+    words: tuple[str, ...], complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 2
+    assert complaint in capsys.readouterr().err
+
+
+def test_the_commands_do_not_import_what_patches_the_standard_library() -> None:
+    ended = python("-c", "import sys, loadtests.__main__; print('gevent' in sys.modules, 'locust' in sys.modules)")
+    assert ended.stdout.split() == ["False", "False"], ended.stderr
+
+
+def test_neither_do_these_tests() -> None:
+    assert "gevent" not in sys.modules
+    assert "locust" not in sys.modules
+
+
+def test_locust_itself_sends_nothing_elsewhere() -> None:
+    code = (
+        "from loadtests.users import Mixed\n"
+        "Mixed.host = 'http://10.0.0.1:80'\n"
+        "try:\n    Mixed(None)\n"
+        "except ValueError as error:\n    print(error)"
+    )
+    assert "load goes to http://127.0.0.1:PORT alone" in python("-c", code).stdout
