@@ -1,12 +1,14 @@
 """Real servers for tests and benchmarks: `bentoml serve` in processes of their own, on free ports, with folders of their own."""
 
 import os
+import random
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -15,15 +17,17 @@ import psutil
 ROOT = Path(__file__).resolve().parents[1]
 ENTRY = "service:CrossModalSearch"
 START_SECONDS = 120
+PORTS = (15_000, 32_000)
 STOP_SECONDS = 30
 
 
 def free_port() -> int:
-    """Return a TCP port nobody listens on at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a TCP port nobody listens on at the moment, below those that the system gives to clients' connections."""
+    while True:
+        port = random.randrange(*PORTS)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def environment(folder: Path, **settings: str) -> dict[str, str]:
