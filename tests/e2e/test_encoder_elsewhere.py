@@ -1,8 +1,6 @@
 """API and encoder as servers of their own: the same answers, and what callers get while there is no encoder, or another."""
 
-import os
 import shutil
-import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,9 +35,13 @@ class EncoderServer(Server):
         return super().command(target)
 
     def kill(self) -> None:
-        """End every process of it at once."""
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+        """End all its processes at once; a worker would answer for a moment longer than its parent."""
+        workers = psutil.Process(self.process.pid).children(recursive=True)
+        self.process.kill()
+        for worker in workers:
+            worker.kill()
+        psutil.wait_procs(workers, timeout=10)
+        self.process.wait(10)
 
 
 class Apart:
