@@ -9,7 +9,7 @@ round each of these is measured in turn, so that a busy neighbour hits all alike
 - the baselines of benchmarks/baselines.
 
 Whoever is not measured is stopped meanwhile. Prints tables and ratios after
-each round; writes benchmarks/results/service.json and service.png. About 25 minutes.
+each round; writes benchmarks/results/service.json and service.png. About 13 minutes a round.
 """
 
 import argparse
