@@ -13,7 +13,7 @@ from tests.faults.checks import embed, until
 from tests.faults.conftest import Start
 from tools.servers import Server
 
-WORK = [f"{number} cats and dogs to the left of a bicycle" for number in range(700)]
+WORK = [f"{number} cats and dogs to the left of a bicycle" for number in range(1000)]
 
 
 def readiness(server: Server) -> str:
@@ -23,15 +23,20 @@ def readiness(server: Server) -> str:
         return type(error).__name__
 
 
+def in_flight(server: Server) -> float:
+    """Requests that have arrived and are not answered yet."""
+    lines = httpx.get(f"{server.url}/metrics", timeout=5).text.splitlines()
+    return next(float(line.split()[1]) for line in lines if line.startswith("crossmodal_requests_in_flight "))
+
+
 @pytest.mark.parametrize("way", ["local", "service"])
 def test_sigterm_finishes_what_is_under_way(start: Start, way: str) -> None:
     server = start(ENCODER=way)
     with ThreadPoolExecutor(6) as pool:
         answers = [pool.submit(embed, server, [f"{number} {text}" for text in WORK]) for number in range(6)]
-        time.sleep(0.7)
+        until(lambda: in_flight(server) == 6, within=10)
         server.process.send_signal(signal.SIGTERM)
-        time.sleep(0.3)
-        assert readiness(server) == "503"
+        until(lambda: readiness(server) == "503", within=2)
         assert [answer.result().status_code for answer in answers] == [200] * 6
     assert server.process.wait(30) == 0
     assert readiness(server) == "ConnectError"
