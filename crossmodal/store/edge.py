@@ -5,8 +5,8 @@ Search is exact: every vector of the tenant is compared, 1 ms for 10,000 of 512 
 answer is approximate and opening takes well under a second.
 
 The engine holds Python's global lock through every call, so reads and writes never run beside each other and more
-threads would gain nothing. A search runs where it is asked for: waiting for another thread's turn would take a third of
-its time among few items, and the event loop stands still in either case. One worker thread takes the other calls in order,
+threads would gain nothing. A search for few items runs where it is asked for: waiting for another thread's turn would take
+a third of its time, and the event loop stands still in either case. One worker thread takes the other calls in order,
 and writes go in pieces, so that a search waits for a piece and not for a whole upload. Waiting for the disk is left to a
 second thread, beside which searches go on.
 Use after ``fork`` would hang, and is refused.
@@ -36,6 +36,9 @@ T = TypeVar("T")
 
 PIECE = 128
 """Points written in one piece: about 7 ms at 512 dimensions."""
+
+FEW = 64
+"""Hits that are made into items in the event loop, at about 6 us each; more of them, or their vectors, beside it."""
 
 _EIGHT = 8
 
@@ -111,9 +114,14 @@ class EdgeStore:
         wanted = unit(query, dim)
 
         async def best(n: int) -> list[ScoredItem]:
+            find = partial(
+                collection.search, partition, wanted, n, where, without_contents, with_embeddings=with_embeddings
+            )
+            if n > FEW or with_embeddings:
+                return await self._call(find)
             self._require_process()
             with in_engine():
-                return collection.search(partition, wanted, n, where, without_contents, with_embeddings=with_embeddings)
+                return find()
 
         return await stable_page(best, limit=limit, offset=offset)
 
