@@ -20,6 +20,9 @@ from crossmodal.errors import ClientError, CrossModalError, Shed
 STAGES = ("fetch", "decode", "queue", "embed", "store", "compare")
 """The stages of a request, in the order they happen; `Server-Timing` names them."""
 
+STORE_OPERATIONS = ("search", "fetch", "upsert", "delete", "scroll", "count")
+"""What is counted of the vector store's use."""
+
 request_id: ContextVar[str] = ContextVar("request_id", default="-")
 _stages: ContextVar[dict[str, float] | None] = ContextVar("stages", default=None)
 
@@ -79,8 +82,11 @@ _MODEL = Gauge(
     multiprocess_mode="livemax",
 )
 
-for _reason in Shed:  # from the start, or nobody sees the first of a kind in a rate
+# From the start, or nobody sees the first of a kind in a rate.
+for _reason in Shed:
     _SHED.labels(_reason)
+for _operation in STORE_OPERATIONS:
+    _STORE_FAILURES.labels(_operation)
 
 
 class BatchMetrics:

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 from crossmodal.errors import CrossModalError
 
 if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
+
     from crossmodal.tracing.spans import Spans
 
 Value = str | int | float | bool
@@ -63,10 +65,16 @@ def start(endpoint: str, *, ratio: float, service: str, version: str) -> None:
     calls this once, and ``stop`` at its end.
     """
     from crossmodal.tracing.export import build_provider
+
+    record(build_provider(endpoint, ratio=ratio, service=service, version=version))
+
+
+def record(provider: "TracerProvider") -> None:
+    """Record spans with ``provider`` from now on."""
     from crossmodal.tracing.spans import Spans
 
     global _spans  # noqa: PLW0603 -- one for a process, as its metrics and its log are
-    _spans = Spans(build_provider(endpoint, ratio=ratio, service=service, version=version))
+    _spans = Spans(provider)
 
 
 def stop() -> None:

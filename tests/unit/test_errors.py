@@ -5,7 +5,15 @@ import re
 import pytest
 
 from crossmodal import errors
-from crossmodal.errors import ClientError, CrossModalError, NotFound
+from crossmodal.errors import (
+    ClientError,
+    CrossModalError,
+    ModelUnavailable,
+    NotFound,
+    Overloaded,
+    RateLimited,
+    Shed,
+)
 
 CONTRACT = {
     "unauthorized": 401,
@@ -51,6 +59,14 @@ def test_what_may_pass_says_when_to_try_again(status: int) -> None:
     for kind in KINDS:
         if kind.status == status:
             assert getattr(kind("x"), "retry_after") >= 1  # noqa: B009  not every kind has it
+
+
+def test_what_is_turned_away_says_at_which_limit() -> None:
+    assert Overloaded("x").shed is Shed.OTHER
+    assert Overloaded("x", shed=Shed.KEY).shed is Shed.KEY
+    assert RateLimited("x").shed is Shed.RATE
+    assert [ModelUnavailable("x").shed, ModelUnavailable("x", shed=Shed.ENDING).shed] == [None, Shed.ENDING]
+    assert {kind("x").shed for kind in KINDS if not issubclass(kind, Overloaded)} == {None}
 
 
 def test_a_place_grows_from_the_inside_out() -> None:
