@@ -87,6 +87,9 @@ for _reason in Shed:
     _SHED.labels(_reason)
 for _operation in STORE_OPERATIONS:
     _STORE_FAILURES.labels(_operation)
+# Looking a series up by its labels takes as long as all the rest of timing a block.
+_OF_STAGE = {name: _STAGE_SECONDS.labels(name) for name in STAGES}
+_OF_OPERATION = {name: _STORE_SECONDS.labels(name) for name in STORE_OPERATIONS}
 
 
 class BatchMetrics:
@@ -166,8 +169,8 @@ def end_stages(token: Token[dict[str, float] | None]) -> None:
 
 
 def record_stage(stage: str, seconds: float) -> None:
-    """Add ``seconds`` to a stage of the present request."""
-    _STAGE_SECONDS.labels(stage).observe(seconds)
+    """Add ``seconds`` to one of ``STAGES`` of the present request."""
+    _OF_STAGE[stage].observe(seconds)
     stages = _stages.get()
     if stages is not None:
         stages[stage] = stages.get(stage, 0.0) + seconds
@@ -219,7 +222,7 @@ class _StoreUse:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        _STORE_SECONDS.labels(self._operation).observe(time.perf_counter() - self._began)
+        _OF_OPERATION[self._operation].observe(time.perf_counter() - self._began)
         if isinstance(error, Exception) and not isinstance(error, ClientError):
             _STORE_FAILURES.labels(self._operation).inc()
         self._span.__exit__(kind, error, trace)

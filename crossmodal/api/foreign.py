@@ -63,7 +63,7 @@ class Inside:
             await self._app(scope, receive, send)
         finally:
             if (route := scope.get("route")) is not None:
-                tracing.route(route.path)
+                tracing.route(route.path_format)
 
 
 def _first(path: str) -> str:
