@@ -36,14 +36,14 @@ def build_provider(endpoint: str, *, ratio: float, service: str, version: str) -
     instance = f"{socket.gethostname()}:{os.getpid()}"
     described = {SERVICE_NAME: service, SERVICE_VERSION: version, SERVICE_INSTANCE_ID: instance}
     provider = TracerProvider(
-        sampler=ParentBased(_Root(ratio)), resource=Resource.create(described), shutdown_on_exit=False
+        sampler=ParentBased(RequestSampler(ratio)), resource=Resource.create(described), shutdown_on_exit=False
     )
     exporter = OTLPSpanExporter(endpoint.rstrip("/") + PATH, timeout=SEND_SECONDS, compression=Compression.Gzip)
-    provider.add_span_processor(_Gathering(Reporting(exporter)))
+    provider.add_span_processor(Gathering(Reporting(exporter)))
     return provider
 
 
-class _Root(TraceIdRatioBased):
+class RequestSampler(TraceIdRatioBased):
     """Records a share of the requests, and every batch: it is made only if something recorded is in it."""
 
     def should_sample(
@@ -62,7 +62,7 @@ class _Root(TraceIdRatioBased):
         return super().should_sample(parent_context, trace_id, name, kind, attributes, links, trace_state)
 
 
-class _Gathering(BatchSpanProcessor):
+class Gathering(BatchSpanProcessor):
     """The SDK's queue and thread; its end does not wait for a collector that does not answer."""
 
     def __init__(self, exporter: "Reporting") -> None:
