@@ -58,7 +58,7 @@ class Inside:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection event."""
         if _ASKED in scope:
-            scope = {**scope, "path": scope[_ASKED]}
+            scope = {**scope, "path": scope[_ASKED], "route": None}  # BentoML's is the mount
         try:
             await self._app(scope, receive, send)
         finally:

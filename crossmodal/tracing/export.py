@@ -31,15 +31,19 @@ def build_provider(endpoint: str, *, ratio: float, service: str, version: str) -
     What is not said here the SDK reads from the environment itself: `OTEL_EXPORTER_OTLP_HEADERS`,
     `OTEL_EXPORTER_OTLP_CERTIFICATE`, `OTEL_RESOURCE_ATTRIBUTES` and the like.
     """
-    for name in ("opentelemetry.exporter", "opentelemetry.sdk"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)  # they complain of each batch; ``Reporting`` does it once
+    complaint = Complaint()
+    for name in (
+        "opentelemetry.exporter",
+        "opentelemetry.sdk",
+    ):  # they complain of each batch; ``Reporting`` does it once
+        complaint.replace_log(logging.getLogger(name))
     instance = f"{socket.gethostname()}:{os.getpid()}"
     described = {SERVICE_NAME: service, SERVICE_VERSION: version, SERVICE_INSTANCE_ID: instance}
     provider = TracerProvider(
         sampler=ParentBased(RequestSampler(ratio)), resource=Resource.create(described), shutdown_on_exit=False
     )
     exporter = OTLPSpanExporter(endpoint.rstrip("/") + PATH, timeout=SEND_SECONDS, compression=Compression.Gzip)
-    provider.add_span_processor(Gathering(Reporting(exporter)))
+    provider.add_span_processor(Gathering(Reporting(exporter, complaint)))
     return provider
 
 
@@ -75,11 +79,28 @@ class Gathering(BatchSpanProcessor):
         super().shutdown()
 
 
+class Complaint(logging.Handler):
+    """Keeps the first of what a library has to complain of, in place of writing it down; later ones say less."""
+
+    first = ""
+
+    def replace_log(self, logger: logging.Logger) -> None:
+        """Be where all goes that ``logger``, and those below it, have to say."""
+        logger.propagate = False
+        logger.handlers[:] = [self]
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep it, if nothing was kept since ``first`` was emptied."""
+        self.first = self.first or record.getMessage()
+
+
 class Reporting(SpanExporter):
     """An exporter before another one: says once that spans cannot be sent, and once that they can be again."""
 
-    def __init__(self, exporter: SpanExporter) -> None:
+    def __init__(self, exporter: SpanExporter, complaint: Complaint | None = None) -> None:
+        """``complaint`` holds what ``exporter`` says of a failure."""
         self._exporter = exporter
+        self._complaint = complaint or Complaint()
         self._failing = False
         self._ending = threading.Event()
 
@@ -87,9 +108,10 @@ class Reporting(SpanExporter):
         """Send ``spans``; what cannot be sent is lost. Never raises."""
         if self._failing and self._ending.is_set():
             return SpanExportResult.FAILURE
+        self._complaint.first = ""
         try:
             result = self._exporter.export(spans)
-            cause = None
+            cause = self._complaint.first
         except Exception as error:  # noqa: BLE001 -- whatever it is, the spans are lost and nothing else
             result, cause = SpanExportResult.FAILURE, type(error).__qualname__
         failed = result is not SpanExportResult.SUCCESS

@@ -1,6 +1,7 @@
 """What is recorded, and what becomes of spans that nobody takes."""
 
 import json
+import logging
 import threading
 import time
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from opentelemetry.sdk.trace.sampling import ParentBased
 
 from crossmodal import tracing
 from crossmodal.telemetry import configure_logging
-from crossmodal.tracing.export import Gathering, Reporting, RequestSampler
+from crossmodal.tracing.export import Complaint, Gathering, Reporting, RequestSampler
 from tests.spans import OUTER, recording
 
 
@@ -91,6 +92,25 @@ def test_a_collector_that_is_away_is_told_of_once(capsys: pytest.CaptureFixture[
     ]
     assert lines[0]["cause"] == "ConnectionRefusedError"
     assert "password" not in str(lines)
+
+
+def test_what_the_library_says_of_it_is_in_the_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging()
+    complaint = Complaint()
+    complaint.replace_log(logging.getLogger("tests.of.a.library"))
+
+    class Talking(Collector):
+        def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+            for code in (503, 500):
+                logging.getLogger("tests.of.a.library.below").error("Failed to export, code: %s", code)
+            return super().export(spans)
+
+    collector = Talking()
+    collector.refuses = True
+    complaint.first = "long ago"
+    Reporting(collector, complaint).export([])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert json.loads(line)["cause"] == "Failed to export, code: 503"
 
 
 def ending(collector: Collector, spans: int) -> float:
