@@ -268,7 +268,8 @@ if supervision.served() == _ENCODER and not _trace("encoder"):
 
     BentoMLContainer.tracing.excluded_urls.set(".*")
     if tracing.is_on():
-        Encoder.add_asgi_middleware(TracedEncoder)
+        service: Any = Encoder
+        service.add_asgi_middleware(TracedEncoder)
 
 
 class _Remote:

@@ -42,7 +42,8 @@ class Recorded:
 def identity(span: ReadableSpan) -> int:
     """The id of a span."""
     assert span.context is not None
-    return span.context.span_id
+    number: int = span.context.span_id
+    return number
 
 
 @contextmanager
