@@ -22,7 +22,7 @@ from bentoml.validators import ContentType
 from numpy.typing import NDArray
 from starlette.types import ASGIApp
 
-from crossmodal import supervision
+from crossmodal import __version__, supervision, tracing
 from crossmodal.batching import Lane
 from crossmodal.clip.base import ClipModel
 from crossmodal.encoder.serving import EncoderApp
@@ -34,6 +34,7 @@ from crossmodal.errors import (
     FingerprintMismatch,
     ModelUnavailable,
     Overloaded,
+    Shed,
 )
 from crossmodal.settings import BatcherKind, EncoderPlace, load_settings
 from crossmodal.startup import build_model, check_files
@@ -100,6 +101,17 @@ if supervision.served() == _API:
     with _fatal_if_misconfigured():
         _pictures = build_pictures(settings)
     _pictures.begin()
+
+
+def _trace(part: str) -> bool:
+    """Send spans of this process from now on, if a collector is named; whether BentoML's own are wanted."""
+    from bentoml._internal.configuration.containers import BentoMLContainer
+
+    if settings.otlp_endpoint is None:
+        return BentoMLContainer.tracing.exporter_type.get() is not None
+    name = f"{settings.service_name}-{part}"
+    tracing.start(settings.otlp_endpoint, ratio=settings.trace_ratio, service=name, version=__version__)
+    return False
 
 
 async def _nobody(*_: object) -> None:
@@ -245,6 +257,19 @@ class Encoder:
         if settings.batcher is BatcherKind.OURS:
             self._watch.cancel()
             await self._encoder.close()
+        await asyncio.to_thread(tracing.stop)
+
+
+if supervision.served() == _ENCODER and not _trace("encoder"):
+    # BentoML's middleware would make spans for nobody, or ones that stand between ours and have no place to go.
+    from bentoml._internal.configuration.containers import BentoMLContainer
+
+    from crossmodal.encoder.traced import TracedEncoder
+
+    BentoMLContainer.tracing.excluded_urls.set(".*")
+    if tracing.is_on():
+        service: Any = Encoder
+        service.add_asgi_middleware(TracedEncoder)
 
 
 class _Remote:
@@ -262,7 +287,7 @@ class _Remote:
             raise DeadlineExceeded("the model did not answer in time; try again") from error
         except BentoMLException as error:
             if error.error_code == HTTPStatus.TOO_MANY_REQUESTS:
-                raise Overloaded("too much waits for the model; try again in a moment") from error
+                raise Overloaded("too much waits for the model; try again in a moment", shed=Shed.MODEL) from error
             raise ModelUnavailable("the model does not answer; try again in a moment") from error
         except (aiohttp.ClientError, OSError) as error:
             raise ModelUnavailable("the model's process cannot be reached; try again in a moment") from error
@@ -297,6 +322,7 @@ class CrossModalSearch:
                 timeout=settings.timeout,
             )
         )
+        self._foreign_spans = _trace("api")
         protocol.stand_around(self._edge)
         self._container: Container | None = None
         self._started = False
@@ -304,7 +330,6 @@ class CrossModalSearch:
 
     def _edge(self, inner: ASGIApp) -> ASGIApp:
         """The edge around BentoML's whole app: what is refused costs no more than it must, and BentoML's own answers pass it."""
-        from bentoml._internal.configuration.containers import BentoMLContainer
         from starlette.middleware.cors import CORSMiddleware
 
         from crossmodal.api import EdgeMiddleware
@@ -312,7 +337,7 @@ class CrossModalSearch:
         from crossmodal.api.foreign import Outside
 
         paths = [route.path for route in app.routes if hasattr(route, "path")]
-        inside = Outside(inner, paths, traced=BentoMLContainer.tracing.exporter_type.get() is not None)
+        inside = Outside(inner, paths, traced=self._foreign_spans)
         edge = EdgeMiddleware(inside, traffic=self._traffic, gate=self._gate)
         return CORSMiddleware(edge, **cors_options(settings.cors_origins)) if settings.cors_origins else edge
 
@@ -394,3 +419,4 @@ class CrossModalSearch:
         if self._container is None:
             os._exit(0)  # the thread that loads the model cannot be ended, and nothing else is under way
         await self._container.close()
+        await asyncio.to_thread(tracing.stop)

@@ -31,15 +31,47 @@ server, a key or a stack trace. ``ConfigurationError`` and ``FingerprintMismatch
 """
 
 from collections.abc import Sequence
+from enum import StrEnum
 from typing import ClassVar, Self
 
 
+class Shed(StrEnum):
+    """The limit at which work is turned away; stable, for `crossmodal_shed_total` shows it."""
+
+    REQUESTS = "requests"
+    """All places of the process are taken, `MAX_CONCURRENCY`."""
+    INDEXING = "indexing"
+    """All places that indexing may take are."""
+    KEY = "key"
+    """All places that one key may take are."""
+    BYTES = "bytes"
+    """Too many bytes of bodies are held, `MAX_BUFFERED_BYTES`."""
+    MODEL = "model"
+    """Too much waits for the model, by count or by time."""
+    DECODERS = "decoders"
+    """Too many pictures wait to be decoded, `MAX_QUEUED_PICTURES`."""
+    FETCHES = "fetches"
+    """Too many pictures are being fetched."""
+    DUPLICATES = "duplicates"
+    """Too many searches for duplicates wait."""
+    RATE = "rate"
+    """The key has used up its rate."""
+    ENDING = "ending"
+    """The process is about to end."""
+    OTHER = "other"
+    """What no other says."""
+
+
 class CrossModalError(Exception):
-    """Root of the tree: ``detail`` is the sentence for the reader, ``code`` and ``status`` are stable."""
+    """Root of the tree: ``detail`` is the sentence for the reader, ``code`` and ``status`` are stable.
+
+    ``shed`` names the limit, where work was turned away at one.
+    """
 
     code: str = "internal_error"
     status: int = 500
     title: str = "Internal error"
+    shed: Shed | None = None
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail)
@@ -189,9 +221,13 @@ class Overloaded(CrossModalError):
     status = 429
     title = "The service is at its limit"
 
-    def __init__(self, detail: str, *, retry_after: int = 1) -> None:
+    shed = Shed.OTHER
+
+    def __init__(self, detail: str, *, retry_after: int = 1, shed: Shed | None = None) -> None:
         super().__init__(detail)
         self.retry_after = retry_after
+        if shed is not None:
+            self.shed = shed
 
 
 class RateLimited(Overloaded):
@@ -199,6 +235,7 @@ class RateLimited(Overloaded):
 
     code = "rate_limited"
     title = "The key's rate is used up"
+    shed = Shed.RATE
 
 
 class ServerError(CrossModalError):
@@ -221,6 +258,10 @@ class ModelUnavailable(ServerError):
     status = 503
     title = "The model is not available"
     retry_after: ClassVar[int] = 2
+
+    def __init__(self, detail: str, *, shed: Shed | None = None) -> None:
+        super().__init__(detail)
+        self.shed = shed
 
 
 class DeadlineExceeded(ServerError):

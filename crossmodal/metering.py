@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection
 from contextvars import ContextVar
 from dataclasses import dataclass
 
+from crossmodal import tracing
 from crossmodal.errors import RateLimited
 
 Clock = Callable[[], float]
@@ -114,6 +115,8 @@ def use(bucket: Bucket | None) -> None:
 
 def charge(*, items: int = 0, megapixels: float = 0.0) -> None:
     """Charge the present request for texts and pictures and for millions of pixels decoded; without a bucket nothing happens."""
+    if items:
+        tracing.count("items", items)
     bucket = _current.get()
     if bucket is not None:
         bucket.charge(items + megapixels)

@@ -1,5 +1,6 @@
 """Every knob in one place, read from the environment with the prefix CROSSMODAL_; nothing else reads it."""
 
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Self
@@ -56,6 +57,16 @@ def _origin(given: str) -> str:
     if url.path not in {"", "/"} or url.query or url.fragment or "?" in given or "#" in given:
         raise ValueError("http://HOST:PORT or https://HOST:PORT is needed, without path, query or fragment")
     return given.rstrip("/")
+
+
+def _collector(given: str) -> str:
+    """A URL that may have a path, too; what is refused is not repeated."""
+    scheme, _, rest = given.partition("://")
+    host, slash, path = rest.partition("/")
+    origin = _origin(f"{scheme}://{host}")
+    if not re.fullmatch(r"[A-Za-z0-9._~/-]*", path):
+        raise ValueError("http(s)://HOST:PORT is needed, with a plain path below it if need be")
+    return (origin + slash + path).rstrip("/")
 
 
 Listed = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
@@ -186,6 +197,18 @@ class Settings(BaseSettings):
     stall: float = Field(default=60.0, gt=0, description="seconds a batch may run before the model counts as hung")
     drain: float = Field(
         default=2.0, ge=0, le=600, description="seconds to go on taking requests after SIGTERM, already not ready"
+    )
+    otlp_endpoint: Annotated[str, AfterValidator(_collector)] | None = Field(
+        default=None,
+        description="http(s)://HOST:PORT of an OpenTelemetry collector, which gets traces at /v1/traces below it; none: no traces",
+    )
+    trace_ratio: float = Field(
+        default=1.0, ge=0, le=1, description="share of requests traced, where the caller's traceparent does not say"
+    )
+    service_name: str = Field(
+        default="crossmodal",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$",
+        description="what traces call this service: NAME-api, and NAME-encoder where that is a process of its own",
     )
     cors_origins: list[str] = Field(
         default=[], description="JSON list of origins whose pages may call; none by default"

@@ -1,4 +1,4 @@
-"""What operators see: structured logs, Prometheus metrics, and the stages of a request.
+"""What operators see: structured logs, Prometheus metrics, and the stages of a request, which are its spans too.
 
 Metrics go to the process's default Prometheus registry, which BentoML serves at `/metrics`.
 """
@@ -6,16 +6,22 @@ Metrics go to the process's default Prometheus registry, which BentoML serves at
 import logging
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from contextvars import ContextVar, Token
+from types import TracebackType
 from typing import TextIO, cast
 
 import structlog
 from prometheus_client import Counter, Gauge, Histogram
 
+from crossmodal import tracing
+from crossmodal.errors import ClientError, CrossModalError, Shed
+
 STAGES = ("fetch", "decode", "queue", "embed", "store", "compare")
 """The stages of a request, in the order they happen; `Server-Timing` names them."""
+
+STORE_OPERATIONS = ("search", "fetch", "upsert", "delete", "scroll", "count")
+"""What is counted of the vector store's use."""
 
 request_id: ContextVar[str] = ContextVar("request_id", default="-")
 _stages: ContextVar[dict[str, float] | None] = ContextVar("stages", default=None)
@@ -35,6 +41,12 @@ _BATCH_SECONDS = Histogram(
     ["kind", "lane"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
 )
+_QUEUE_SECONDS = Histogram(
+    "crossmodal_queue_seconds",
+    "Time a request's items waited for the model (text, image) or for a decoder, the longest of them",
+    ["kind", "lane"],
+    buckets=(0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+)
 _QUEUED = Gauge("crossmodal_queued_items", "Items waiting for the model", multiprocess_mode="livesum")
 _LOOKUPS = Counter(
     "crossmodal_cache_lookups", "Texts and pictures looked up among embeddings made before", ["kind", "lane", "outcome"]
@@ -43,6 +55,14 @@ _CACHED_BYTES = Gauge("crossmodal_cache_bytes", "What embeddings made before tak
 _INDEXED = Counter("crossmodal_indexed_items", "Items by outcome of indexing", ["modality", "status"])
 _LOST_DECODERS = Counter("crossmodal_lost_decoders", "Decoding processes lost to a picture, by reason", ["reason"])
 _PROBLEMS = Counter("crossmodal_problems", "Problem responses by code", ["code"])
+_SHED = Counter("crossmodal_shed", "Requests turned away rather than worked on, by the limit they met", ["reason"])
+_STORE_SECONDS = Histogram(
+    "crossmodal_store_seconds",
+    "Time the vector store took, failures included",
+    ["operation"],
+    buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+)
+_STORE_FAILURES = Counter("crossmodal_store_failures", "Uses of the vector store that failed", ["operation"])
 _REQUEST_SECONDS = Histogram(
     "crossmodal_request_seconds",
     "Time until a request was answered in full, by who waits (interactive, bulk) and class of status",
@@ -62,6 +82,15 @@ _MODEL = Gauge(
     multiprocess_mode="livemax",
 )
 
+# From the start, or nobody sees the first of a kind in a rate.
+for _reason in Shed:
+    _SHED.labels(_reason)
+for _operation in STORE_OPERATIONS:
+    _STORE_FAILURES.labels(_operation)
+# Looking a series up by its labels takes as long as all the rest of timing a block.
+_OF_STAGE = {name: _STAGE_SECONDS.labels(name) for name in STAGES}
+_OF_OPERATION = {name: _STORE_SECONDS.labels(name) for name in STORE_OPERATIONS}
+
 
 class BatchMetrics:
     """Counts batches for Prometheus; satisfies ``crossmodal.batching.BatchObserver``."""
@@ -77,6 +106,8 @@ def count_lookups(kind: str, lane: str, *, hits: int, misses: int) -> None:
     """Count items that were looked up among embeddings made before."""
     _LOOKUPS.labels(kind, lane, "hit").inc(hits)
     _LOOKUPS.labels(kind, lane, "miss").inc(misses)
+    tracing.count("cache_hits", hits)
+    tracing.count("cache_misses", misses)
 
 
 def show_cached_bytes(count: int) -> None:
@@ -94,9 +125,12 @@ def count_lost_decoder(reason: str) -> None:
     _LOST_DECODERS.labels(reason).inc()
 
 
-def count_problem(code: str) -> None:
-    """Count one problem response."""
-    _PROBLEMS.labels(code).inc()
+def count_problem(error: CrossModalError) -> None:
+    """Count one problem response, and whether it turned a request away; the request's span says it too."""
+    _PROBLEMS.labels(error.code).inc()
+    if error.shed is not None:
+        _SHED.labels(error.shed).inc()
+    tracing.fault(error)
 
 
 def count_request(work: str, status: int, seconds: float) -> None:
@@ -135,21 +169,68 @@ def end_stages(token: Token[dict[str, float] | None]) -> None:
 
 
 def record_stage(stage: str, seconds: float) -> None:
-    """Add ``seconds`` to a stage of the present request."""
-    _STAGE_SECONDS.labels(stage).observe(seconds)
+    """Add ``seconds`` to one of ``STAGES`` of the present request."""
+    _OF_STAGE[stage].observe(seconds)
     stages = _stages.get()
     if stages is not None:
         stages[stage] = stages.get(stage, 0.0) + seconds
 
 
-@contextmanager
-def stage(name: str) -> Iterator[None]:
-    """Time a block as a stage of the present request."""
-    began = time.perf_counter()
-    try:
-        yield
-    finally:
-        record_stage(name, time.perf_counter() - began)
+def record_wait(kind: str, lane: str, seconds: float) -> None:
+    """Count how long a request's items of ``kind`` (text, image, decoder) waited for their turn."""
+    _QUEUE_SECONDS.labels(kind, lane).observe(seconds)
+
+
+class _Stage:
+    """See ``stage``."""
+
+    __slots__ = ("_began", "_name", "_span")
+
+    def __init__(self, name: str, span: AbstractContextManager[object]) -> None:
+        self._name = name
+        self._span = span
+
+    def __enter__(self) -> None:
+        self._span.__enter__()
+        self._began = time.perf_counter()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        record_stage(self._name, time.perf_counter() - self._began)
+        self._span.__exit__(kind, error, trace)
+
+
+def stage(name: str, *, calls: bool = False, **attributes: tracing.Value) -> AbstractContextManager[None]:
+    """Time a block as a stage of the present request, and make a span of it; see ``tracing.span``."""
+    return _Stage(name, tracing.span(name, calls=calls, **attributes))
+
+
+class _StoreUse:
+    """See ``store_use``."""
+
+    __slots__ = ("_began", "_operation", "_span")
+
+    def __init__(self, operation: str, span: AbstractContextManager[object]) -> None:
+        self._operation = operation
+        self._span = span
+
+    def __enter__(self) -> None:
+        self._span.__enter__()
+        self._began = time.perf_counter()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        _OF_OPERATION[self._operation].observe(time.perf_counter() - self._began)
+        if isinstance(error, Exception) and not isinstance(error, ClientError):
+            _STORE_FAILURES.labels(self._operation).inc()
+        self._span.__exit__(kind, error, trace)
+
+
+def store_use(store: str, operation: str, items: int) -> AbstractContextManager[None]:
+    """Count and time one use of the vector store, of ``items`` or up to so many; a client's fault is none of the store's."""
+    return _StoreUse(operation, tracing.span(f"store {operation}", store=store, operation=operation, items=items))
 
 
 def server_timing(stages: dict[str, float]) -> str:
@@ -157,8 +238,10 @@ def server_timing(stages: dict[str, float]) -> str:
     return ", ".join(f"{name};dur={stages[name] * 1000:.1f}" for name in STAGES if name in stages)
 
 
-def _add_request_id(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+def _add_ids(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
     event.setdefault("request_id", request_id.get())
+    if (trace := tracing.trace_id()) is not None:
+        event.setdefault("trace_id", trace)
     return event
 
 
@@ -179,13 +262,13 @@ class _Lossy:
 
 
 def configure_logging(level: int = logging.INFO) -> None:
-    """One JSON object a line on stderr, with the request's id; callable more than once."""
+    """One JSON object a line on stderr, with the ids of request and trace; callable more than once."""
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            _add_request_id,
+            _add_ids,
             structlog.processors.format_exc_info,
             structlog.processors.JSONRenderer(),
         ],

@@ -35,6 +35,7 @@ from crossmodal.search.writing import ItemWriter
 from crossmodal.settings import BatcherKind, EncoderPlace, Settings, UrlFetching
 from crossmodal.startup import build_model
 from crossmodal.store.base import CollectionSpec, VectorStore
+from crossmodal.store.observed import ObservedStore
 
 log = structlog.get_logger()
 
@@ -198,7 +199,7 @@ def build_container(settings: Settings, encoder: Encoder, pictures: PictureReade
     """
     policies = () if settings.policies is None else load_policies(settings.policies)
     encoder = with_cache(settings, encoder)
-    store = build_store(settings)
+    store = ObservedStore(build_store(settings), telemetry.store_use)
     media = MediaStore(settings.media_url, min_free=settings.min_free_bytes)
     pictures = pictures or build_pictures(settings)
     writer = ItemWriter(store, media)

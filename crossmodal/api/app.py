@@ -36,6 +36,8 @@ def create_app(page: Path = ROOT / "web") -> FastAPI:
         openapi_url="/docs.json",
         docs_url=None,  # Swagger's page loads its script from another host
         redoc_url=None,
+        # Its own spans would carry paths and queries of clients, its records of faults their messages; ours do not.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     app.state.container = None
     install_problem_handlers(app)

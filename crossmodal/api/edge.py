@@ -11,7 +11,7 @@ import structlog
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from crossmodal import telemetry
+from crossmodal import telemetry, tracing
 from crossmodal.api.caller import ANYBODY, CALLER, Caller, set_caller
 from crossmodal.api.exchange import Exchange
 from crossmodal.api.gate import NOBODY, Gatekeeper, challenge
@@ -50,7 +50,28 @@ class EdgeMiddleware:
         id_token = telemetry.request_id.set(_request_id(Headers(scope=scope)))
         stages_token = telemetry.start_stages()
         exchange = Exchange(scope, receive, send, self._traffic)
-        began = time.perf_counter()
+        try:
+            if scope["path"] in _NOT_LOGGED:
+                await self._answer(exchange, scope)
+            else:
+                await self._answer_on_record(exchange, scope)
+        finally:
+            if scope["path"] == READY_PATH:
+                telemetry.show_ready(ready=exchange.status == HTTPStatus.OK)
+            telemetry.end_stages(stages_token)
+            telemetry.request_id.reset(id_token)
+
+    async def _answer_on_record(self, exchange: Exchange, scope: Scope) -> None:
+        """Answer with a span, a line of the log, and a place among the metrics of requests."""
+        with tracing.request(scope["method"], scope["headers"], request_id=telemetry.request_id.get()) as span:
+            began = time.perf_counter()
+            try:
+                await self._answer(exchange, scope)
+            finally:
+                span.answered(exchange.status)
+                _record(scope, exchange.status, time.perf_counter() - began)
+
+    async def _answer(self, exchange: Exchange, scope: Scope) -> None:
         try:
             if scope["path"] in PROBES:
                 await self._probe(exchange, scope["path"])
@@ -58,13 +79,6 @@ class EdgeMiddleware:
                 await self._serve(exchange, scope)
         except CrossModalError as error:
             await exchange.refuse(error, headers=challenge(scope, error))
-        finally:
-            if scope["path"] == READY_PATH:
-                telemetry.show_ready(ready=exchange.status == HTTPStatus.OK)
-            if scope["path"] not in _NOT_LOGGED:
-                _record(scope, exchange.status, time.perf_counter() - began)
-            telemetry.end_stages(stages_token)
-            telemetry.request_id.reset(id_token)
 
     async def _serve(self, exchange: Exchange, scope: Scope) -> None:
         caller = self._gate.admit(scope)

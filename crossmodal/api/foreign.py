@@ -1,14 +1,16 @@
 """BentoML's own app between our edge and our routes, held to what its parts can bear.
 
 Its metrics keep some twenty series for each path that was ever asked for, and paths are made up by clients: it is shown
-one of a few instead. Its tracing makes three spans of every request, whether or not anybody gets them. And its mount of an
+one of a few instead. Its tracing makes three spans of every request, whether or not anybody gets them; ours are others. And its mount of an
 app that it knows looks through all routes before that app does so again: ours is one that it does not know.
 """
 
 from collections.abc import Iterable
 
-from opentelemetry.instrumentation.utils import suppress_http_instrumentation
 from starlette.types import ASGIApp, Receive, Scope, Send
+
+from crossmodal import tracing
+from crossmodal.tracing.foreign import without_foreign_spans
 
 OWN_PATHS = frozenset({"/livez", "/readyz", "/healthz", "/metrics", "/schema.json"})
 """What BentoML answers itself."""
@@ -36,7 +38,7 @@ class Outside:
         if self._traced:
             await self._app(scope, receive, send)
             return
-        with suppress_http_instrumentation():
+        with without_foreign_spans():
             await self._app(scope, receive, send)
 
     def shown(self, path: str) -> str:
@@ -48,7 +50,7 @@ class Outside:
 
 
 class Inside:
-    """Around our app, mounted on BentoML's at ``/``: gives it the path that was asked for."""
+    """Around our app, mounted on BentoML's at ``/``: gives it the path that was asked for, and notes the route it took."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -56,8 +58,12 @@ class Inside:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection event."""
         if _ASKED in scope:
-            scope = {**scope, "path": scope[_ASKED]}
-        await self._app(scope, receive, send)
+            scope = {**scope, "path": scope[_ASKED], "route": None}  # BentoML's is the mount
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            if (route := scope.get("route")) is not None:
+                tracing.route(route.path_format)
 
 
 def _first(path: str) -> str:

@@ -56,7 +56,7 @@ class ProblemResponse(Response):
         headers: Mapping[str, str] | None = None,
     ) -> None:
         """``faults`` become the member `errors`; ``members`` are further members of the problem."""
-        count_problem(error.code)
+        count_problem(error)
         self._members = problem_body(error, faults=faults, members=members)
         given = {name.lower(): value for name, value in (headers or {}).items()}
         super().__init__(dump_json(self._members), status_code=error.status, headers=_retry_after(error) | given)

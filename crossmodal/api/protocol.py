@@ -186,7 +186,7 @@ def _around(app: Any) -> Any:
 
 
 def _raw_response(error: CrossModalError) -> bytes:
-    telemetry.count_problem(error.code)
+    telemetry.count_problem(error)
     token = telemetry.request_id.set(uuid.uuid4().hex)
     try:
         body = dump_json(problem_body(error))

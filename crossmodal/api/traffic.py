@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from crossmodal.errors import ModelUnavailable, Overloaded
+from crossmodal.errors import ModelUnavailable, Overloaded, Shed
 
 BULK_PATHS = ("/index/",)
 """Work nobody waits for at a screen. It may hold half of the places, so that searches always find one."""
@@ -80,7 +80,8 @@ class Traffic:
         """Note ``count`` more bytes held (fewer, if negative). Raises ``Overloaded`` when that is over the limit."""
         if count > 0 and self._buffered + count > self.limits.buffered:
             raise Overloaded(
-                f"bodies of {self._buffered} bytes are being worked on; {self.limits.buffered} is the limit"
+                f"bodies of {self._buffered} bytes are being worked on; {self.limits.buffered} is the limit",
+                shed=Shed.BYTES,
             )
         self._buffered += count
 
@@ -90,13 +91,16 @@ class Traffic:
 
     def _admit(self, *, bulk: bool, holder: str | None) -> None:
         if self.closed:
-            raise ModelUnavailable("this replica is shutting down; send the request again")
+            raise ModelUnavailable("this replica is shutting down; send the request again", shed=Shed.ENDING)
         limit = self.limits.concurrency
         if self._in_flight >= limit:
-            raise Overloaded(f"{self._in_flight} requests are being answered, which is the limit")
+            raise Overloaded(f"{self._in_flight} requests are being answered, which is the limit", shed=Shed.REQUESTS)
         if bulk and self._bulk >= max(1, limit // 2):
-            raise Overloaded(f"{self._bulk} indexing requests are being answered, which is the limit for those")
+            raise Overloaded(
+                f"{self._bulk} indexing requests are being answered, which is the limit for those", shed=Shed.INDEXING
+            )
         if holder is not None and self._held[holder] >= max(1, limit * 3 // 4):
             raise Overloaded(
-                f"{self._held[holder]} requests of this key are being answered, which is the limit for one"
+                f"{self._held[holder]} requests of this key are being answered, which is the limit for one",
+                shed=Shed.KEY,
             )

@@ -28,10 +28,11 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+from crossmodal import tracing
 from crossmodal.batching.pace import Pace
 from crossmodal.batching.queues import Job, Queue, Turns, load_of
 from crossmodal.batching.work import BatchObserver, Kind, Lane, Outcome, Silent
-from crossmodal.errors import ModelUnavailable, Overloaded
+from crossmodal.errors import ModelUnavailable, Overloaded, Shed
 
 logger = logging.getLogger(__name__)
 
@@ -97,7 +98,8 @@ class Batcher:
         queue = self._queues[lane, kind]
         now = self._clock()
         size = queue.kind.size or (lambda _: 1)
-        jobs = [Job(item, size(item), loop.create_future(), now) for item in items]
+        trace = tracing.here()
+        jobs = [Job(item, size(item), loop.create_future(), now, trace) for item in items]
         queue.jobs.extend(jobs)
         self._queued += len(jobs)
         if not self._woken:  # what else arrives before the loop's next turn goes along
@@ -112,17 +114,17 @@ class Batcher:
 
     def _admit(self, count: int, lane: Lane) -> None:
         if self._closed:
-            raise ModelUnavailable("the model is shutting down; try again")
+            raise ModelUnavailable("the model is shutting down; try again", shed=Shed.ENDING)
         if not self._queued:
             return
         ahead = self._seconds_ahead(lane)
         retry_after = math.ceil(min(max(1.0, ahead - self._max_wait / 2), _MAX_RETRY_SECONDS))
         if self._queued + count > self._max_queued:
             detail = f"{self._queued} items wait for the model and {count} more came; the limit is {self._max_queued}"
-            raise Overloaded(detail, retry_after=retry_after)
+            raise Overloaded(detail, retry_after=retry_after, shed=Shed.MODEL)
         if ahead > self._max_wait:
             detail = f"what waits for the model will take it {ahead:.0f} seconds; the limit is {self._max_wait:.0f}"
-            raise Overloaded(detail, retry_after=retry_after)
+            raise Overloaded(detail, retry_after=retry_after, shed=Shed.MODEL)
 
     def _seconds_ahead(self, lane: Lane) -> float:
         """Estimate of what the model has to do before new work of ``lane``: bulk waits for all, interactive for its own."""
@@ -150,7 +152,9 @@ class Batcher:
         for queue in self._queues.values():
             for job in queue.jobs:
                 if not job.future.done():
-                    job.future.set_exception(ModelUnavailable("the model is shutting down; try again"))
+                    job.future.set_exception(
+                        ModelUnavailable("the model is shutting down; try again", shed=Shed.ENDING)
+                    )
             queue.jobs.clear()
         self._queued = 0
         if self._running:
@@ -208,6 +212,9 @@ class Batcher:
         finally:
             for job in batch:
                 job.future.cancel()  # of those that have no result: the loop is ending
+        if members := [job.trace for job in batch if job.trace is not None]:
+            what = {"kind": queue.kind.name, "lane": queue.lane.value, "items": len(batch)}
+            tracing.batch(f"batch of {queue.kind.name}s", ended - began, members, **what)
         try:
             self._observer.on_batch(
                 queue.kind.name, queue.lane, items=len(batch), seconds=ended - began, queued=self._queued

@@ -14,12 +14,13 @@ BULK_TURN = 8
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """An item, and the future of its result; times by the batcher's clock."""
+    """An item, and the future of its result; times by the batcher's clock. ``trace`` is what its batch's span links to."""
 
     item: Any
     size: int
     future: asyncio.Future[Any]
     arrived: float
+    trace: Any = None
     started: float = 0.0
     ended: float = 0.0
 

@@ -1,17 +1,20 @@
 """A model in this process behind the adaptive batcher."""
 
 import math
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from crossmodal import tracing
 from crossmodal.batching import Batcher, BatchObserver, Kind, Lane
 from crossmodal.clip.base import ClipModel, ModelInfo, TextEmbeddings
 from crossmodal.errors import ModelUnavailable
 from crossmodal.records import Embeddings, Pixels
-from crossmodal.telemetry import record_stage
+from crossmodal.telemetry import record_stage, record_wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,17 +76,12 @@ class LocalEncoder:
 
     async def embed_pixels(self, pixels: Pixels, lane: Lane = Lane.INTERACTIVE) -> Embeddings:
         """Embed uint8 [n, size, size, 3] to float32 [n, dim] of unit length."""
-        outcome = await self._batcher.submit("image", list(pixels), lane)
-        record_stage("queue", outcome.queued)
-        record_stage("embed", outcome.ran)
-        return self._stack(outcome.values)
+        return self._stack(await self._submit("image", list(pixels), lane))
 
     async def embed_texts(self, texts: Sequence[str], lane: Lane = Lane.INTERACTIVE) -> TextEmbeddings:
         """Embed n texts."""
-        outcome = await self._batcher.submit("text", texts, lane)
-        record_stage("queue", outcome.queued)
-        record_stage("embed", outcome.ran)
-        rows, tokens, truncated = zip(*outcome.values, strict=True) if outcome.values else ((), (), ())
+        values = await self._submit("text", texts, lane)
+        rows, tokens, truncated = zip(*values, strict=True) if values else ((), (), ())
         return TextEmbeddings(
             self._stack(rows), np.asarray(tokens, dtype=np.int32), np.asarray(truncated, dtype=np.bool_)
         )
@@ -91,6 +89,18 @@ class LocalEncoder:
     async def close(self) -> None:
         """Finish what runs, refuse the rest."""
         await self._batcher.close()
+
+    async def _submit(self, kind: str, items: Sequence[Any], lane: Lane) -> list[Any]:
+        """What the model made of ``items``, with the stages and spans that took."""
+        began = time.perf_counter()
+        outcome = await self._batcher.submit(kind, items, lane)
+        record_stage("queue", outcome.queued)
+        record_stage("embed", outcome.ran)
+        record_wait(kind, lane, outcome.queued)
+        of_what = {"kind": kind, "lane": lane.value, "items": len(items)}
+        tracing.past("queue", ago=time.perf_counter() - began, seconds=outcome.queued, **of_what)
+        tracing.past("embed", ago=outcome.ran, seconds=outcome.ran, model=self._model.info.name, **of_what)
+        return outcome.values
 
     def _positions(self, text: str) -> int:
         """Tokens of ``text`` that the model sees, start and end included, about: four characters make one of English.

@@ -14,11 +14,18 @@ from typing import Any, TypeVar
 
 import httpcore
 
-from crossmodal import deadline, telemetry
+from crossmodal import deadline, telemetry, tracing
 from crossmodal.batching import Lane
 from crossmodal.encoder import wire
 from crossmodal.encoder.remote import unpack_info
-from crossmodal.errors import ConfigurationError, CrossModalError, DeadlineExceeded, ModelUnavailable, Overloaded
+from crossmodal.errors import (
+    ConfigurationError,
+    CrossModalError,
+    DeadlineExceeded,
+    ModelUnavailable,
+    Overloaded,
+    Shed,
+)
 
 T = TypeVar("T")
 
@@ -94,6 +101,7 @@ class HttpCall:
         self, verb: str, method: str, message: bytes | None, most: int, unpack: Callable[[bytearray], T]
     ) -> T:
         headers = [(b"host", self._host), (b"x-request-id", telemetry.request_id.get().encode("latin-1", "replace"))]
+        headers += tracing.carried()
         if message is not None:
             headers.append((b"content-type", wire.MEDIA_TYPE.encode()))
         url, timeouts = f"{self._base}/{method}", {"timeout": {"connect": CONNECT_SECONDS}}
@@ -161,7 +169,7 @@ def _problem(status: int, body: bytearray) -> CrossModalError:
     except wire.BadMessage:
         code = None
     if Overloaded.code == code or status == Overloaded.status:
-        error: CrossModalError = Overloaded(_TOO_MUCH)
+        error: CrossModalError = Overloaded(_TOO_MUCH, shed=Shed.MODEL)
     elif DeadlineExceeded.code == code or status == DeadlineExceeded.status:
         error = DeadlineExceeded(_TOO_LATE)
     else:

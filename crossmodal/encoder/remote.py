@@ -33,6 +33,9 @@ _OTHER = "the model's process has another model than the one this service began 
 _GONE = "the model's process does not answer; it is being started again: try again in a moment"
 
 
+_KINDS = {"embed_pixels": "image", "embed_texts": "text"}
+
+
 class Call(Protocol):
     """How the other process is called.
 
@@ -114,9 +117,12 @@ class RemoteEncoder:
 
     async def _embed(self, method: str, lane: Lane, **arguments: Any) -> Any:
         await self.ping()
+        info = await self.info()
+        (items,) = map(len, arguments.values())
+        of_what = {"kind": _KINDS[method], "lane": lane.value, "items": items, "model": info.name}
         if self._with_lane:
-            arguments |= {"lane": lane.value, "fingerprint": (await self.info()).fingerprint}
-        with stage("embed"):
+            arguments |= {"lane": lane.value, "fingerprint": info.fingerprint}
+        with stage("embed", calls=True, **of_what):
             call = asyncio.ensure_future(self._call(method, **arguments))
             lost = asyncio.ensure_future(self._lost.wait())
             try:

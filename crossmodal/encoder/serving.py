@@ -29,6 +29,7 @@ from crossmodal.errors import (
     NotFound,
     Overloaded,
     PayloadTooLarge,
+    Shed,
     ValidationFailed,
 )
 
@@ -78,7 +79,9 @@ class EncoderApp:
     def hold(self, count: int) -> None:
         """Note ``count`` more bytes of bodies held. Raises ``Overloaded``."""
         if self._held + count > self._max_bytes:
-            raise Overloaded(f"bodies of {self._held} bytes are being worked on; {self._max_bytes} is the limit")
+            raise Overloaded(
+                f"bodies of {self._held} bytes are being worked on; {self._max_bytes} is the limit", shed=Shed.BYTES
+            )
         self._held += count
 
     @property
@@ -178,7 +181,7 @@ async def _embed_texts(encoder: Encoder, texts: list[str], lane: Lane) -> Any:
 
 
 async def _refuse(send: Send, error: CrossModalError, *, closing: bool = False) -> None:
-    telemetry.count_problem(error.code)
+    telemetry.count_problem(error)
     members = {"type": "about:blank", "title": error.title, "status": error.status, "code": error.code}
     body = json.dumps(members | {"detail": error.detail, "request_id": telemetry.request_id.get()}).encode()
     await _send(send, error.status, (_PROBLEM, body), closing=closing)

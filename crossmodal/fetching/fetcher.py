@@ -10,7 +10,7 @@ import httpcore
 import structlog
 
 import crossmodal
-from crossmodal.errors import Overloaded, PayloadTooLarge, ValidationFailed
+from crossmodal.errors import Overloaded, PayloadTooLarge, Shed, ValidationFailed
 from crossmodal.fetching.addresses import Judge, reach_of
 from crossmodal.fetching.base import Spend
 from crossmodal.fetching.network import CheckedBackend, Resolver, SystemResolver
@@ -68,7 +68,7 @@ class HttpFetcher:
         """The bytes at ``url``; see ``Fetcher``."""
         target = parse_url(url)
         if self._in_flight >= _MAX_IN_FLIGHT:
-            raise Overloaded(f"{self._in_flight} pictures are being fetched, which is the limit")
+            raise Overloaded(f"{self._in_flight} pictures are being fetched, which is the limit", shed=Shed.FETCHES)
         self._in_flight += 1
         try:
             async with asyncio.timeout(self._seconds):

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import structlog
 
-from crossmodal.errors import DeadlineExceeded, ImageUndecodable, Overloaded, ServerError
+from crossmodal.errors import DeadlineExceeded, ImageUndecodable, Overloaded, ServerError, Shed
 from crossmodal.imaging import wire, worker
 from crossmodal.imaging.limits import ImageLimits
 from crossmodal.imaging.prepare import Prepared
@@ -99,7 +99,7 @@ class Decoder:
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._closed:
-            raise Overloaded(_STOPPING)
+            raise Overloaded(_STOPPING, shed=Shed.ENDING)
         if self._process is not None:
             if self._process.poll() is None:
                 return self._process
@@ -147,7 +147,7 @@ class Decoder:
         status = None if timed_out else _status(process)
         _end(process)
         if self._closed:
-            return Overloaded(_STOPPING)
+            return Overloaded(_STOPPING, shed=Shed.ENDING)
         by_clock = timed_out or status == -worker.CLOCK_OVERDUE
         too_long = by_clock or status == -worker.CPU_OVERDUE
         reason = DEADLINE if too_long else CRASH

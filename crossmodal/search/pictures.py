@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossmodal.batching import BULK_TURN, Lane
-from crossmodal.errors import ClientError, Overloaded
+from crossmodal.errors import ClientError, Overloaded, Shed
 from crossmodal.fetching.base import Fetcher
 from crossmodal.imaging import ImageLimits
 from crossmodal.imaging.decoder import Decoder
 from crossmodal.metering import charge
 from crossmodal.records import Preprocessing, hash_content
 from crossmodal.search.intake import FetchLimits, Intake
-from crossmodal.telemetry import count_lost_decoder, stage
+from crossmodal.telemetry import count_lost_decoder, record_wait, stage
 
 _MEGA = 1_000_000
 _MEGAPIXELS_PER_SECOND = 50.0
@@ -137,7 +137,9 @@ class PictureReader:
         """
         with stage("decode"):
             with self._queueing():
+                asked = time.perf_counter()
                 decoder = await self._turns.take(lane)
+                record_wait("decoder", lane, time.perf_counter() - asked)
             reading = asyncio.get_running_loop().run_in_executor(
                 self._waiters, self._read, decoder, content, preprocessing, thumbnail
             )
@@ -170,7 +172,7 @@ class PictureReader:
     @contextmanager
     def _queueing(self) -> Iterator[None]:
         if self._queued >= self._max_queued:
-            raise Overloaded(f"{self._queued} pictures wait to be decoded, which is the limit")
+            raise Overloaded(f"{self._queued} pictures wait to be decoded, which is the limit", shed=Shed.DECODERS)
         self._queued += 1
         try:
             yield

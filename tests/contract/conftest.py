@@ -13,7 +13,9 @@ from crossmodal.records import Modality
 from crossmodal.store.base import VectorStore
 from crossmodal.store.edge import EdgeStore
 from crossmodal.store.exact import ExactStore
+from crossmodal.store.observed import ObservedStore
 from crossmodal.store.qdrant import QdrantStore
+from crossmodal.telemetry import store_use
 from tests.contract.fake_server import FakeServer
 from tests.contract.material import SPEC
 
@@ -22,7 +24,7 @@ MEMORY = Path("/dev/shm")  # noqa: S108 -- the files get a folder of their own t
 # The client's in-memory stand-in warns of what only a server does: payload indexes and search parameters.
 IN_MEMORY = pytest.param("qdrant-in-memory", marks=pytest.mark.filterwarnings("ignore:.*no effect"))
 HTTP = pytest.param("qdrant-http", marks=pytest.mark.filterwarnings("ignore:.*no effect"))
-KINDS = ["exact", "edge", IN_MEMORY, HTTP]
+KINDS = ["exact", "observed", "edge", IN_MEMORY, HTTP]
 if "QDRANT_TEST_URL" in os.environ:
     KINDS.append("qdrant-server")
 
@@ -49,6 +51,7 @@ async def store(request: pytest.FixtureRequest, folder: Path) -> AsyncIterator[V
     url, prefix = os.environ.get("QDRANT_TEST_URL", ""), f"test-{uuid4()}"
     kinds: dict[str, Callable[[], VectorStore]] = {
         "exact": ExactStore,
+        "observed": lambda: ObservedStore(ExactStore(), store_use),
         "edge": lambda: EdgeStore(folder),
         "qdrant-in-memory": lambda: QdrantStore(lambda: AsyncQdrantClient(":memory:")),
         "qdrant-http": lambda: QdrantStore(FakeServer().connect),

@@ -7,6 +7,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from crossmodal.errors import Shed
 from tests.kustomize import build
 from tests.promql import SCALING, asked, selectors
 from tools.servers import Server
@@ -38,11 +39,16 @@ def test_every_series_of_rules_and_dashboard_is_shown_after_some_traffic(server:
             if matcher.name in TARGET_LABELS:
                 continue
             assert matcher.name in labels[selector.name]
-            if matcher.name in {"le", "stage", "lane", "outcome", "work"}:
+            if matcher.name in {"le", "stage", "lane", "outcome", "work", "operation", "reason"}:
                 assert (selector.name, matcher.name, matcher.value) in values
     ready = next(sample.value for sample in samples if sample.name == "crossmodal_ready")
     in_flight = next(sample.value for sample in samples if sample.name == "crossmodal_requests_in_flight")
     model = next(sample.labels for sample in samples if sample.name == "crossmodal_model_info")
+    seen = {(sample.name, *sample.labels.values()): sample.value for sample in samples if len(sample.labels) == 1}
+    assert {label for name, label in seen if name == "crossmodal_shed_total"} == set(Shed)
+    assert seen["crossmodal_store_seconds_count", "search"] >= 2
+    assert seen["crossmodal_store_seconds_count", "upsert"] >= 1
+    assert seen["crossmodal_store_failures_total", "search"] == 0
     assert ready == 1
     assert in_flight == 0  # asking for /metrics is no work
     assert model["model"] == "tiny"

@@ -147,8 +147,9 @@ async def test_a_full_queue_refuses_the_whole_request() -> None:
     batcher = Batcher([kind(worker)], max_queued=3)
     first = await held_by(batcher, worker)
     (waiting,) = await queue_up(batcher, (["a", "b"], Lane.INTERACTIVE))
-    with pytest.raises(Overloaded, match="2 items wait for the model and 2 more came; the limit is 3"):
+    with pytest.raises(Overloaded, match="2 items wait for the model and 2 more came; the limit is 3") as refused:
         await batcher.submit("text", ["c", "d"])
+    assert refused.value.shed == "model"
     assert batcher.queued == 2
     worker.release.set()
     await asyncio.gather(first, waiting)
@@ -276,6 +277,7 @@ async def test_work_that_would_wait_too_long_is_refused_at_once() -> None:
     with pytest.raises(Overloaded, match="limit is") as refused:
         await batcher.submit("text", ["late"], Lane.BULK)
     assert 1 <= refused.value.retry_after <= 60
+    assert refused.value.shed == "model"
     # Interactive work does not wait behind bulk work, so what bulk work takes is nothing to it.
     query = asyncio.create_task(batcher.submit("text", ["query"]))
     worker.release.set()

@@ -1,11 +1,21 @@
 """The tree of errors keeps what the contract promises of it."""
 
+import ast
 import re
 
 import pytest
 
 from crossmodal import errors
-from crossmodal.errors import ClientError, CrossModalError, NotFound
+from crossmodal.errors import (
+    ClientError,
+    CrossModalError,
+    ModelUnavailable,
+    NotFound,
+    Overloaded,
+    RateLimited,
+    Shed,
+)
+from tools.servers import ROOT
 
 CONTRACT = {
     "unauthorized": 401,
@@ -51,6 +61,25 @@ def test_what_may_pass_says_when_to_try_again(status: int) -> None:
     for kind in KINDS:
         if kind.status == status:
             assert getattr(kind("x"), "retry_after") >= 1  # noqa: B009  not every kind has it
+
+
+def test_what_is_turned_away_says_at_which_limit() -> None:
+    assert Overloaded("x").shed is Shed.OTHER
+    assert Overloaded("x", shed=Shed.KEY).shed is Shed.KEY
+    assert RateLimited("x").shed is Shed.RATE
+    assert [ModelUnavailable("x").shed, ModelUnavailable("x", shed=Shed.ENDING).shed] == [None, Shed.ENDING]
+    assert {kind("x").shed for kind in KINDS if not issubclass(kind, Overloaded)} == {None}
+
+
+def test_every_limit_in_the_code_says_which_it_is() -> None:
+    calls = [
+        (path.name, {keyword.arg for keyword in node.keywords})
+        for path in [ROOT / "service.py", *(ROOT / "crossmodal").rglob("*.py")]
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Overloaded"
+    ]
+    assert len(calls) >= 10
+    assert [name for name, keywords in calls if "shed" not in keywords] == []
 
 
 def test_a_place_grows_from_the_inside_out() -> None:

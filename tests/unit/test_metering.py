@@ -40,6 +40,7 @@ def test_requests_are_admitted_on_a_positive_balance_and_cost_one(clock: Clock) 
     with pytest.raises(RateLimited) as caught:
         bucket.admit()
     assert (caught.value.status, caught.value.code, caught.value.retry_after) == (429, "rate_limited", 1)
+    assert caught.value.shed == "rate"
     assert bucket.balance == 0.0, "a refused request is not charged"
     clock.now += 1
     bucket.admit()

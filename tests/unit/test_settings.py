@@ -165,3 +165,41 @@ def test_an_encoder_elsewhere_needs_what_it_is_called_by(
         monkeypatch.setenv(f"CROSSMODAL_{name.upper()}", value)
     with pytest.raises(ConfigurationError, match=reason):
         load_settings()
+
+
+@pytest.mark.parametrize(
+    "url", ["http://collector:4318", "https://otlp.example/otlp", "http://[::1]:4318", "https://a.example/x/y-z_1.2~"]
+)
+def test_traces_can_be_sent_somewhere(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    assert load_settings().otlp_endpoint is None
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://elsewhere:4318")
+    assert load_settings().otlp_endpoint is None, "only our own setting switches traces on"
+    monkeypatch.setenv("CROSSMODAL_OTLP_ENDPOINT", f"{url}/")
+    monkeypatch.setenv("CROSSMODAL_TRACE_RATIO", "0.25")
+    monkeypatch.setenv("CROSSMODAL_SERVICE_NAME", "shop.search")
+    settings = load_settings()
+    assert (settings.otlp_endpoint, settings.trace_ratio, settings.service_name) == (url, 0.25, "shop.search")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("OTLP_ENDPOINT", "collector:4318"),
+        ("OTLP_ENDPOINT", "grpc://collector:4317"),
+        ("OTLP_ENDPOINT", "http://user:s3cret@collector:4318"),
+        ("OTLP_ENDPOINT", "http://collector:4318/v1?key=s3cret"),
+        ("OTLP_ENDPOINT", "http://collector:4318/#s3cret"),
+        ("OTLP_ENDPOINT", "http://collector:4318/a b"),
+        ("OTLP_ENDPOINT", ""),
+        ("TRACE_RATIO", "1.5"),
+        ("TRACE_RATIO", "-0.1"),
+        ("TRACE_RATIO", "nan"),
+        ("SERVICE_NAME", ""),
+        ("SERVICE_NAME", "a\nb"),
+    ],
+)
+def test_what_cannot_be_sent_anywhere_is_refused(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
+    monkeypatch.setenv(f"CROSSMODAL_{variable}", value)
+    with pytest.raises(ConfigurationError, match=f"CROSSMODAL_{variable}") as caught:
+        load_settings()
+    assert "s3cret" not in caught.value.detail

@@ -5,13 +5,10 @@ from contextlib import suppress
 
 import pytest
 import structlog
-from prometheus_client import REGISTRY
 
 from crossmodal import telemetry
-
-
-def sample(name: str, **labels: str) -> float:
-    return REGISTRY.get_sample_value(name, labels) or 0.0
+from crossmodal.errors import NotFound, Overloaded, StoreUnavailable
+from tests.metrics import sample, shedding
 
 
 async def test_stages_add_up_within_a_request_and_not_across() -> None:
@@ -42,6 +39,44 @@ def test_a_failed_stage_is_timed_too() -> None:
     with pytest.raises(RuntimeError), telemetry.stage("store"):
         raise RuntimeError
     assert sample("crossmodal_stage_seconds_count", stage="store") == before + 1
+
+
+def test_a_problem_is_counted_by_its_code_and_a_shed_by_its_limit() -> None:
+    before = sample("crossmodal_problems_total", code="overloaded")
+    with shedding(other=1):
+        telemetry.count_problem(Overloaded("full"))
+        telemetry.count_problem(NotFound("nothing"))
+    assert sample("crossmodal_problems_total", code="overloaded") == before + 1
+
+
+@pytest.mark.parametrize(
+    ("error", "failures"),
+    [
+        (None, 0),
+        (StoreUnavailable("gone"), 1),
+        (RuntimeError("broken"), 1),
+        (NotFound("the caller's fault"), 0),
+        (asyncio.CancelledError(), 0),
+    ],
+)
+def test_uses_of_the_store_are_timed_and_its_own_failures_counted(error: BaseException | None, failures: int) -> None:
+    def counts() -> tuple[float, float]:
+        return (
+            sample("crossmodal_store_seconds_count", operation="scroll"),
+            sample("crossmodal_store_failures_total", operation="scroll"),
+        )
+
+    uses, failed = counts()
+    with suppress(BaseException), telemetry.store_use("memory", "scroll", 3):
+        if error is not None:
+            raise error
+    assert counts() == (uses + 1, failed + failures)
+
+
+def test_waiting_is_counted_by_what_waits() -> None:
+    before = sample("crossmodal_queue_seconds_sum", kind="text", lane="bulk")
+    telemetry.record_wait("text", "bulk", 0.25)
+    assert sample("crossmodal_queue_seconds_sum", kind="text", lane="bulk") == before + 0.25
 
 
 def test_batches_are_counted() -> None:

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from crossmodal.errors import Overloaded
+from crossmodal.errors import Overloaded, Shed
 from crossmodal.imaging import is_signature
 from crossmodal.metering import charge
 from crossmodal.records import Partition
@@ -70,7 +70,9 @@ class Duplicates:
         """Groups among the tenant's items. Raises ``Overloaded``, ``ModelUnavailable``, ``StoreUnavailable``."""
         if self._waiting >= _MAX_WAITING:
             raise Overloaded(
-                f"{self._waiting} searches for duplicates wait already, which is the limit", retry_after=10
+                f"{self._waiting} searches for duplicates wait already, which is the limit",
+                retry_after=10,
+                shed=Shed.DUPLICATES,
             )
         self._waiting += 1
         try:

@@ -13,6 +13,7 @@ from crossmodal import deadline
 from crossmodal.api import EdgeMiddleware, Traffic, TrafficLimits
 from crossmodal.errors import Overloaded
 from crossmodal.telemetry import configure_logging
+from tests.metrics import shedding
 
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
@@ -139,8 +140,9 @@ async def test_nobody_alone_holds_all_places() -> None:
     with ExitStack() as places:
         for _ in range(6):
             places.enter_context(traffic.place("/x", "greedy"))
-        with pytest.raises(Overloaded, match="of this key"):
+        with pytest.raises(Overloaded, match="of this key") as refused:
             places.enter_context(traffic.place("/x", "greedy"))
+        assert refused.value.shed == "key"
         places.enter_context(traffic.place("/x", "modest"))
     assert traffic.in_flight == 0
     with traffic.place("/x", "greedy"):
@@ -195,8 +197,9 @@ async def test_over_the_places_it_is_429_with_a_time_to_come_back(work: Work) ->
     working = [Client(work, traffic, method="GET") for _ in range(2)]
     await work.started.wait()
     await asyncio.sleep(0)
-    refused = Client(work, traffic, method="GET")
-    await refused.task
+    with shedding(requests=1):
+        refused = Client(work, traffic, method="GET")
+        await refused.task
     assert (refused.status, refused.problem["code"]) == (429, "overloaded")
     assert int(refused.header(b"retry-after") or b"0") >= 1
     probe = Client(work, traffic, "/livez", method="GET")
@@ -210,8 +213,9 @@ async def test_over_the_places_it_is_429_with_a_time_to_come_back(work: Work) ->
 
 async def test_indexing_takes_half_of_the_places_at_most(work: Work) -> None:
     traffic = Traffic(TrafficLimits(concurrency=4))
-    indexing = [Client(work, traffic, "/index/texts") for _ in range(3)]
-    await asyncio.sleep(0.01)
+    with shedding(indexing=1):
+        indexing = [Client(work, traffic, "/index/texts") for _ in range(3)]
+        await asyncio.sleep(0.01)
     assert [bool(client.got) for client in indexing] == [False, False, True]
     assert indexing[2].status == 429
     searching = [Client(work, traffic, "/search/text-to-image") for _ in range(2)]
@@ -227,9 +231,10 @@ async def test_bodies_are_bounded_together_and_given_back(work: Work) -> None:
     first = Client(work, traffic)
     first.send(b"x" * 60)
     await work.started.wait()
-    second = Client(work, traffic)
-    second.send(b"x" * 60)
-    await second.task
+    with shedding(bytes=1):
+        second = Client(work, traffic)
+        second.send(b"x" * 60)
+        await second.task
     assert (second.status, second.problem["code"]) == (429, "overloaded")
     work.release.set()
     await first.task
@@ -243,15 +248,17 @@ async def test_bodies_are_bounded_together_and_given_back(work: Work) -> None:
 async def test_at_the_end_it_is_not_ready_then_closed(work: Work) -> None:
     traffic = Traffic(TrafficLimits())
     traffic.draining = True
-    ready = Client(work, traffic, "/readyz", method="GET")
-    await ready.task
+    with shedding():  # a probe is no work
+        ready = Client(work, traffic, "/readyz", method="GET")
+        await ready.task
     assert (ready.status, ready.problem["code"]) == (503, "model_unavailable")
     late = Client(work, traffic)
     late.send(b"")
     await work.started.wait()
     traffic.closed = True
-    refused = Client(work, traffic)
-    await refused.task
+    with shedding(ending=1):
+        refused = Client(work, traffic)
+        await refused.task
     assert refused.status == 503
     assert refused.header(b"retry-after") is not None
     work.release.set()

@@ -9,7 +9,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from crossmodal import telemetry
-from crossmodal.errors import CrossModalError
+from crossmodal.errors import CrossModalError, Shed
 from tests.kustomize import build, documents
 from tests.promql import MONITORING, asked, expressions, panels, recorded, rules, selectors
 from tests.unit.deploy.test_manifests import PORT, named, pods
@@ -76,6 +76,8 @@ def test_what_is_counted_is_looked_for_under_its_real_values() -> None:
         "work": {"interactive", "bulk"},
         "status": {"2xx", "5xx"},
         "outcome": {"hit", "miss"},
+        "operation": set(telemetry.STORE_OPERATIONS),
+        "reason": {reason.value for reason in Shed},
     }
     for selector in asked():
         for matcher in selector.matchers.matchers:

@@ -120,6 +120,7 @@ async def test_faults_there_are_our_errors_here(
         with pytest.raises(CrossModalError) as caught:
             await call("embed_texts", **ASKED)
         assert type(caught.value) is expected
+        assert caught.value.shed == ("model" if expected is Overloaded else None)
         assert "secret" not in caught.value.detail
         elsewhere.encoder.fault = None
         assert (await call("embed_texts", **ASKED)).shape == (1, 18)

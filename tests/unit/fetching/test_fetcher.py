@@ -261,8 +261,9 @@ async def test_more_than_the_limit_at_a_time_is_overload(
     fetcher = build()
     running = [asyncio.create_task(fetcher.fetch(at(site), free)) for _ in range(2)]
     await asyncio.sleep(0)
-    with pytest.raises(Overloaded, match="2 pictures are being fetched"):
+    with pytest.raises(Overloaded, match="2 pictures are being fetched") as refused:
         await fetcher.fetch(at(site), free)
+    assert refused.value.shed == "fetches"
     release.set()
     assert await asyncio.gather(*running) == [b"1", b"1"]
     assert await fetcher.fetch(at(site), free) == b"1"

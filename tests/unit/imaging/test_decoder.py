@@ -228,8 +228,9 @@ def test_close_ends_the_process_and_what_it_does() -> None:
     assert gone(pid)
     with pytest.raises(Overloaded, match="stopping"):
         decoder.prepare(SMALL, PREPARING)
-    with pytest.raises(Overloaded, match="stopping"):
+    with pytest.raises(Overloaded, match="stopping") as refused:
         decoder.start()
+    assert refused.value.shed == "ending"
     decoder.close()
 
 

@@ -17,6 +17,7 @@ from crossmodal.imaging.decoder import Decoder
 from crossmodal.metering import Bucket, Rate
 from crossmodal.records import Preprocessing, hash_content
 from crossmodal.search.pictures import PictureReader, _Turns
+from tests.metrics import sample
 from tests.pictures import BLUE, GREEN, RED, encoded, many_scans, png_bomb, solid
 
 PREPARING = Preprocessing(32, "bicubic", "shortest", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
@@ -105,12 +106,15 @@ async def test_too_many_waiting_are_refused(reader: PictureReader) -> None:
         os.kill(pid, signal.SIGSTOP)
     tasks = [asyncio.create_task(reader.read(SMALL, PREPARING)) for _ in range(2 + 8)]
     await asyncio.sleep(0.05)
-    with pytest.raises(Overloaded, match="8 pictures wait"):
+    with pytest.raises(Overloaded, match="8 pictures wait") as refused:
         await reader.read(SMALL, PREPARING)
+    assert refused.value.shed == "decoders"
     for pid in pids(reader):
         os.kill(pid, signal.SIGCONT)
+    waits = sample("crossmodal_queue_seconds_count", kind="decoder", lane="interactive")
     answers = await asyncio.gather(*tasks)
     assert all((answer.pixels == RED).all() for answer in answers)
+    assert sample("crossmodal_queue_seconds_count", kind="decoder", lane="interactive") == waits + 8
 
 
 async def test_who_leaves_the_queue_makes_room_and_is_not_decoded(reader: PictureReader) -> None:

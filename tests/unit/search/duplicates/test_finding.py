@@ -176,8 +176,9 @@ async def test_one_at_a_time_few_wait_and_who_leaves_makes_room() -> None:
     use_case = Duplicates(Calibrations(encoder, store), store, max_items=10)
     tasks = [asyncio.create_task(use_case.find(DEFAULT_TENANT, Wanted())) for _ in range(9)]
     await asyncio.sleep(0)
-    with pytest.raises(Overloaded, match="8 searches for duplicates wait already"):
+    with pytest.raises(Overloaded, match="8 searches for duplicates wait already") as refused:
         await use_case.find(DEFAULT_TENANT, Wanted())
+    assert refused.value.shed == "duplicates"
     tasks[0].cancel()  # the one that runs
     tasks[5].cancel()
     await asyncio.gather(tasks[0], tasks[5], return_exceptions=True)
