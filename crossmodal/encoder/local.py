@@ -11,7 +11,7 @@ from crossmodal.batching import Batcher, BatchObserver, Kind, Lane
 from crossmodal.clip.base import ClipModel, ModelInfo, TextEmbeddings
 from crossmodal.errors import ModelUnavailable
 from crossmodal.records import Embeddings, Pixels
-from crossmodal.telemetry import record_stage
+from crossmodal.telemetry import in_model, record_stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +73,16 @@ class LocalEncoder:
 
     async def embed_pixels(self, pixels: Pixels, lane: Lane = Lane.INTERACTIVE) -> Embeddings:
         """Embed uint8 [n, size, size, 3] to float32 [n, dim] of unit length."""
-        outcome = await self._batcher.submit("image", list(pixels), lane)
+        with in_model(len(pixels)):
+            outcome = await self._batcher.submit("image", list(pixels), lane)
         record_stage("queue", outcome.queued)
         record_stage("embed", outcome.ran)
         return self._stack(outcome.values)
 
     async def embed_texts(self, texts: Sequence[str], lane: Lane = Lane.INTERACTIVE) -> TextEmbeddings:
         """Embed n texts."""
-        outcome = await self._batcher.submit("text", texts, lane)
+        with in_model(len(texts)):
+            outcome = await self._batcher.submit("text", texts, lane)
         record_stage("queue", outcome.queued)
         record_stage("embed", outcome.ran)
         rows, tokens, truncated = zip(*outcome.values, strict=True) if outcome.values else ((), (), ())

@@ -82,7 +82,18 @@ def test_the_other_autoscaler_is_valid_and_equal(kubernetes: Path, part: str, ve
     assert hpa["spec"]["minReplicas"] == keda["spec"]["minReplicaCount"]
     assert hpa["spec"]["maxReplicas"] == keda["spec"]["maxReplicaCount"]
     assert metric["pods"]["target"]["averageValue"] == trigger["metadata"]["threshold"]
-    assert f"sum({metric['pods']['metric']['name']}{{" in trigger["metadata"]["query"]
+    (rule,) = [
+        rule
+        for rule in yaml.safe_load((kubernetes / "scaling" / "adapter.yaml").read_text())["rules"]["custom"]
+        if rule["name"]["as"] == metric["pods"]["metric"]["name"]
+    ]
+    assert rule["seriesQuery"].startswith(rule["name"]["matches"] + "{")
+    assert f'job="crossmodal-{part}"' in rule["seriesQuery"]
+    of_all_pods = (
+        rule["metricsQuery"].removesuffix(" by (<<.GroupBy>>)").replace("<<.Series>>", rule["name"]["matches"])
+    )
+    labels = f'namespace="crossmodal", job="crossmodal-{part}"'
+    assert of_all_pods.replace("<<.LabelMatchers>>", labels) == trigger["metadata"]["query"]
     assert hpa["spec"]["behavior"] == keda["spec"]["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]
 
 
