@@ -27,9 +27,10 @@ CONNECT_RETRIES = 2
 """Further attempts to connect, at once and after half a second. Nothing else is tried again: the call may have begun."""
 CONNECTION_SECONDS = 30.0
 """The age at which a connection is used no more, give or take a fifth, so that not all end together."""
+SPREAD = 0.2
+"""That fifth."""
 _IDLE_SECONDS = 20.0  # the other side keeps them for longer: who closes first risks that a call is just being sent
 _MAX_IDLE = 64
-_SPREAD = 0.2
 
 _TOO_LATE = "the model did not answer in time; try again"
 _TOO_MUCH = "too much waits for the model; try again in a moment"
@@ -125,7 +126,7 @@ class _Pool(httpcore.AsyncConnectionPool):
 
     def create_connection(self, origin: httpcore.Origin) -> httpcore.AsyncConnectionInterface:
         """One that grows old."""
-        age = self._age * random.uniform(1 - _SPREAD, 1 + _SPREAD)  # noqa: S311 -- no secret
+        age = self._age * random.uniform(1 - SPREAD, 1 + SPREAD)  # noqa: S311 -- no secret
         return _Connection(
             origin,
             ssl_context=self._tls,
