@@ -110,7 +110,7 @@ def find_plan(given: argparse.Namespace) -> int:
     """Print how many replicas are needed. Raises ``ValueError`` where that is beyond reason."""
     demand = planning.Demand(given.rate, given.service_ms / 1000, given.batch, given.variation)
     found = planning.plan(demand, utilisation=given.utilisation, wait=given.wait_ms / 1000, spare=given.spare)
-    print("\n".join(planning.table(demand, list(found), given.price)))
+    print("\n".join(planning.table(demand, list(found), utilisation=given.utilisation, price=given.price)))
     return 0
 
 

@@ -48,6 +48,14 @@ class Demand:
         """Replicas that are busy on average, in Erlang."""
         return self.rate / self.batch * self.service
 
+    def target(self, utilisation: float) -> float:
+        """Items in flight in a replica that is busy for that share (0 to 1) of the time with whole batches.
+
+        One batch that it computes, and half of the next, which gathers meanwhile. A batcher that does not wait for whole batches
+        has fewer in flight until it is nearly full: where this is to be exact it has to be measured.
+        """
+        return utilisation * self.batch * (1 if self.batch == 1 else 1.5)
+
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
@@ -110,8 +118,8 @@ def cost_of_a_million(demand: Demand, replicas: int, price: float) -> float:
     return replicas * price / (demand.rate * HOUR) * MILLION
 
 
-def table(demand: Demand, estimates: list[Estimate], price: float) -> list[str]:
-    """What is printed; the last of ``estimates`` is the plan."""
+def table(demand: Demand, estimates: list[Estimate], *, utilisation: float, price: float) -> list[str]:
+    """What is printed; the last of ``estimates`` is the plan for ``utilisation`` (0 to 1)."""
     found = [
         f"{demand.rate:g} items a second, {demand.batch} in {demand.service * 1000:g} ms: {demand.load:.2f} replicas are busy",
         "| replicas | utilisation | all busy | gathering, ms | wait, ms | wait p99, ms | in flight in each | a million cost |",
@@ -128,8 +136,5 @@ def table(demand: Demand, estimates: list[Estimate], price: float) -> list[str]:
             f"{cost_of_a_million(demand, each.replicas, price):.2f}",
         ]
         found.append(f"| {' | '.join(cells)} |")
-    chosen = estimates[-1]
-    return [
-        *found,
-        f"plan: {chosen.replicas} replicas; a target of {chosen.in_flight:.0f} items in flight in each makes an autoscaler choose it",
-    ]
+    target = f"{demand.target(utilisation):.2g} items in flight in each, where batches are whole, are {utilisation:.0%}"
+    return [*found, f"plan: {estimates[-1].replicas} replicas; {target}: a target for an autoscaler"]

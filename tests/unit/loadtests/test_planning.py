@@ -104,6 +104,13 @@ def test_a_hundredth_waits_longer_than_the_99th_percentile() -> None:
     assert estimate(Demand(rate=1, service=0.001), replicas=9).wait_p99 == 0
 
 
+def test_the_target_of_an_autoscaler_is_a_batch_and_half_of_the_next() -> None:
+    demand = Demand(rate=500, service=0.42, batch=16)
+    assert demand.target(0.7) == pytest.approx(16.8)
+    assert demand.target(0.7) == pytest.approx(estimate(demand, replicas=19).in_flight, rel=0.03)
+    assert Demand(rate=500, service=0.03).target(0.7) == pytest.approx(0.7)
+
+
 def test_what_a_million_cost() -> None:
     assert cost_of_a_million(Demand(rate=1_000_000 / 3600, service=0.001), replicas=3, price=0.5) == pytest.approx(1.5)
 
@@ -123,4 +130,4 @@ def test_the_command_prints_the_plan(capsys: pytest.CaptureFixture[str]) -> None
     assert lines[0] == "500 items a second, 16 in 420 ms: 13.12 replicas are busy"
     assert lines[-2].startswith("| 19 | 69% |")
     assert lines[-2].endswith("| 5.28 |")
-    assert lines[-1].startswith("plan: 19 replicas; a target of 17 items in flight")
+    assert lines[-1].startswith("plan: 19 replicas; 17 items in flight in each")
