@@ -9,7 +9,7 @@ from pathlib import Path
 from loadtests.autoscaling import driver, phases, report
 from loadtests.autoscaling.manifest import read_rule
 
-SPEED = 20.0
+SPEED = 15.0
 RATE = 5.0
 FAILED = 1
 
