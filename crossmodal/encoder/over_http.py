@@ -24,7 +24,10 @@ T = TypeVar("T")
 
 CONNECT_SECONDS = 1.5
 CONNECT_RETRIES = 2
-"""Further attempts to connect, at once and after half a second. Nothing else is tried again: the call may have begun."""
+"""Further attempts to connect, at once and after half a second."""
+CALL_ATTEMPTS = 2
+"""A call whose connection ended without a whole answer is made once more: the encoder that had it may be gone, and what it makes
+of a call depends on nothing but the call. What was answered, however badly, and what took too long is not."""
 CONNECTION_SECONDS = 30.0
 """The age at which a connection is used no more, give or take a fifth, so that not all end together."""
 SPREAD = 0.2
@@ -66,7 +69,7 @@ class HttpCall:
             raise DeadlineExceeded(_TOO_LATE) from error
         except wire.BadMessage as error:
             raise ModelUnavailable(_UNUSABLE) from error
-        except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError, OSError) as error:
+        except (_NoAnswer, httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError, OSError) as error:
             raise ModelUnavailable(_UNREACHED) from error
 
     async def close(self) -> None:
@@ -97,11 +100,36 @@ class HttpCall:
         headers = [(b"host", self._host), (b"x-request-id", telemetry.request_id.get().encode("latin-1", "replace"))]
         if message is not None:
             headers.append((b"content-type", wire.MEDIA_TYPE.encode()))
-        url, timeouts = f"{self._base}/{method}", {"timeout": {"connect": CONNECT_SECONDS}}
+        url, attempts = f"{self._base}/{method}", CALL_ATTEMPTS
+        while True:
+            attempts -= 1
+            try:
+                return await self._exchange(verb, url, headers, message, most, unpack)
+            except (_NoAnswer, httpcore.ReadError, httpcore.WriteError, httpcore.RemoteProtocolError):
+                if not attempts:
+                    raise
+
+    async def _exchange(
+        self,
+        verb: str,
+        url: str,
+        headers: list[tuple[bytes, bytes]],
+        message: bytes | None,
+        most: int,
+        unpack: Callable[[bytearray], T],
+    ) -> T:
+        timeouts = {"timeout": {"connect": CONNECT_SECONDS}}
         async with self._pool.stream(verb, url, headers=headers, content=message, extensions=timeouts) as response:
-            if response.status != HTTPStatus.OK:
-                raise _problem(response.status, await _read(response, wire.MAX_INFO_BYTES))
-            return unpack(await _read(response, most))
+            if response.status == HTTPStatus.OK:
+                return unpack(await _read(response, most))
+            said = await _read(response, wire.MAX_INFO_BYTES)
+            if response.status == HTTPStatus.BAD_GATEWAY:
+                raise _NoAnswer(f"status {response.status}")
+            raise _problem(response.status, said)
+
+
+class _NoAnswer(Exception):
+    """Who stands between says that the connection to the encoder ended without an answer."""
 
 
 class _Connection(httpcore.AsyncHTTPConnection):

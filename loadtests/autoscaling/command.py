@@ -1,6 +1,7 @@
 """`python -m loadtests autoscale`: the run, and what is kept of it."""
 
 import argparse
+import shutil
 import tempfile
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -47,9 +48,17 @@ def run(given: argparse.Namespace) -> int:
     folder = given.out or given.results / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-autoscale"
     with tempfile.TemporaryDirectory(prefix="autoscale-") as work:
         course = driver.run(setting, Path(work))
+        _keep_logs(Path(work), folder / "logs")
     report.write(course, folder)
     print("\n".join([*report.lines(course), f"report: {folder / 'autoscaling.png'}"]))
     return FAILED if course.faults or course.arrivals.corrected.total().failed else 0
+
+
+def _keep_logs(work: Path, folder: Path) -> None:
+    """What each process said, as a file with its name."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for log in work.rglob("*.log"):
+        shutil.copyfile(log, folder / f"{log.parent.name}.log")
 
 
 def _rule(given: argparse.Namespace) -> driver.Rule:

@@ -25,6 +25,7 @@ from tools.servers import Server, free_port
 
 SCRAPE_SECONDS = 5.0
 LOOK_SECONDS = 0.25
+BUSY_SECONDS = 3.0
 ENCODER_THREADS = "1"
 """Of an encoder's model: replicas then do not wait for each other's threads."""
 
@@ -56,7 +57,7 @@ class Moment:
 
 @dataclass
 class Course:
-    """What came of a run. ``again``: requests that the balancer sent once more, and those of them to another encoder."""
+    """What came of a run. ``again``: how often the balancer tried again at the same encoder, and at another."""
 
     setting: Setting
     moments: list[Moment] = field(default_factory=list)
@@ -154,7 +155,7 @@ def run(setting: Setting, folder: Path) -> Course:
         load = _Load(api.url, setting)
         note.begin()
         load.start()
-        _steer(setting, pool, course, note)
+        _steer(pool, balancer, course, note)
         load.join()
         course.arrivals = load.found
         course.again = balancer.sent_again()
@@ -164,8 +165,9 @@ def run(setting: Setting, folder: Path) -> Course:
     return course
 
 
-def _steer(setting: Setting, pool: Pool, course: Course, note: _Log) -> None:
+def _steer(pool: Pool, balancer: Balancer, course: Course, note: _Log) -> None:
     """Decide and do until the last phase is over, and an update that it began, too."""
+    setting = course.setting
     autoscaler, watch = Autoscaler(setting.rule), _Watch(setting.rule)
     edges = list(zip(starts(setting.phases), setting.phases, strict=False))
     decide, updates = 0.0, []
@@ -174,7 +176,7 @@ def _steer(setting: Setting, pool: Pool, course: Course, note: _Log) -> None:
         if phase.deed is Deed.UPDATE:
             updates.append(pool.rolling_update())
         elif phase.deed is Deed.KILL:
-            _kill(pool, note)
+            _kill(pool, balancer, note)
         while note.second < end:
             if note.second >= decide:
                 decide = note.second + setting.rule.every
@@ -199,10 +201,17 @@ def _decide(autoscaler: Autoscaler, watch: _Watch, pool: Pool, note: _Log) -> Mo
     return Moment(note.second, load, pool.wanted, *counts)
 
 
-def _kill(pool: Pool, note: _Log) -> None:
+def _kill(pool: Pool, balancer: Balancer, note: _Log) -> None:
+    """SIGKILL to an encoder that has requests, if there is one soon, and never to the only one."""
     ready = pool.replicas(State.READY)
-    if len(ready) > 1:
-        note(f"{ready[-1].name} is killed (SIGKILL)")
-        ready[-1].kill()
-    else:
+    if len(ready) == 1:
         note("nobody is killed: there is no other encoder")
+        return
+    until = time.monotonic() + BUSY_SECONDS
+    while True:
+        victim = max(ready, key=lambda each: balancer.in_flight(each.slot))
+        had = balancer.in_flight(victim.slot)
+        if had or time.monotonic() > until:
+            break
+    victim.kill()
+    note(f"{victim.name} is killed (SIGKILL) with {had} requests in flight")

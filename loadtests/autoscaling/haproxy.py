@@ -70,6 +70,8 @@ backend {BACKEND}
     http-check send meth GET uri /readyz ver HTTP/1.1 hdr Host encoder
     http-check expect status 200
     retries {RETRIES if again else 0}
+    # What is forwarded before all of it has come cannot be sent again.
+    option http-buffer-request
     retry-on {told}
     {"option redispatch 1" if again else "no option redispatch"}
     http-request disable-l7-retry unless {{ path_beg {PATH}/ }}
@@ -164,7 +166,7 @@ class Balancer:
         return next(int(row["scur"]) for row in self.stats() if row["svname"] == slot)
 
     def sent_again(self) -> tuple[int, int]:
-        """How many requests were sent once more, and how many of these to another encoder, so far."""
+        """How often a request was tried again at the same encoder, and at another, so far."""
         rows = list(self.stats())
         return sum(int(row["wretr"]) for row in rows), sum(int(row["wredis"]) for row in rows)
 

@@ -63,13 +63,13 @@ def lines(course: Course) -> list[str]:
     table = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     table += ["| " + " | ".join(_cell(value) for value in row.values()) + " |" for row in rows]
     total = course.arrivals.corrected.total()
-    sent_again, to_another = course.again
+    there, elsewhere = course.again
     return [
         *table,
         "",
         f"{total.ok} requests answered as they should be, {total.shed} shed with 429, {total.failed} failed",
         *(f"{count} times: {fault}" for fault, count in total.faults.most_common()),
-        f"the balancer sent {sent_again} once more, {to_another} of them to another encoder",
+        f"the balancer tried again {there} times at the same encoder, {elsewhere} times at another",
         *(f"fault: {fault}" for fault in course.faults),
     ]
 
