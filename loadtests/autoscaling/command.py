@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from loadtests.autoscaling import driver, phases, report
-from loadtests.autoscaling.manifest import read_rule
+from loadtests.autoscaling.manifest import Rule, read_rule
 
 SPEED = 15.0
 RATE = 5.0
@@ -61,7 +61,7 @@ def _keep_logs(work: Path, folder: Path) -> None:
         shutil.copyfile(log, folder / f"{log.parent.name}.log")
 
 
-def _rule(given: argparse.Namespace) -> driver.Rule:
+def _rule(given: argparse.Namespace) -> Rule:
     rule = read_rule().faster(given.speed)
     if given.target is not None:
         rule = replace(rule, target=given.target)

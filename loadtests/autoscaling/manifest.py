@@ -35,12 +35,13 @@ class Query:
     def parse(cls, text: str) -> Self:
         """Read PromQL. Raises ``Unknown`` for any other form than the one above, and ``ValueError`` for what is no PromQL."""
         whole = promql_parser.parse(text)
-        inner = whole.expr if isinstance(whole, promql_parser.AggregateExpr) else None
-        if inner is None or str(whole.op) != "sum" or whole.modifier is not None:
+        if not isinstance(whole, promql_parser.AggregateExpr) or str(whole.op) != "sum" or whole.modifier is not None:
             raise Unknown(f"not the sum over all replicas: {text}")
-        if not isinstance(inner, promql_parser.Call) or inner.func.name != "rate":
+        if not isinstance(whole.expr, promql_parser.Call) or whole.expr.func.name != "rate":
             raise Unknown(f"not the sum of a rate: {text}")
-        (of_range,) = inner.args
+        (of_range,) = whole.expr.args
+        if not isinstance(of_range, promql_parser.MatrixSelector):
+            raise Unknown(f"not the rate of a series: {text}")
         found = of_range.vector_selector
         matchers = found.matchers.matchers
         if not found.name or any(matcher.op != promql_parser.MatchOp.Equal for matcher in matchers):
