@@ -11,7 +11,7 @@ from loadtests.autoscaling import driver, phases, report
 from loadtests.autoscaling.manifest import Rule, read_rule
 
 SPEED = 15.0
-RATE = 5.0
+RATE = 4.0
 FAILED = 1
 
 

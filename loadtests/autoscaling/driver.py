@@ -184,6 +184,8 @@ def _steer(pool: Pool, balancer: Balancer, course: Course, note: _Log) -> None:
             pool.reconcile()
             time.sleep(LOOK_SECONDS)
     for update in updates:
+        if not update.done():
+            note("the load is over, and the update is not: give it a longer phase")
         update.result()
 
 

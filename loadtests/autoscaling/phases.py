@@ -11,7 +11,7 @@ from loadtests.traffic import Asked, Kind, Mix, Traffic
 
 MIX: Mix = {Kind.EMBED_TEXTS: 80, Kind.SEARCH_TEXT: 10, Kind.SEARCH_IMAGE: 10}
 """Mostly calls of many texts, whose items fill an encoder at few requests a second: API and load take few of the cores."""
-DEFAULT = "1x20 4x40 1x65 3x20 3x40:update 3x20:kill"
+DEFAULT = "1x20 4x45 1x70 3x15 3x60:update 3x20:kill"
 MOST_PHASES = 20
 MOST_FACTOR = 100.0
 MOST_SECONDS = 3600.0

@@ -3,13 +3,15 @@
 import heapq
 import math
 import random
+import re
 import statistics
 from fractions import Fraction
 
 import pytest
 
 from loadtests.__main__ import main
-from loadtests.planning import Demand, cost_of_a_million, erlang_c, estimate, plan
+from loadtests.planning import Demand, cost_of_a_million, erlang_c, estimate, plan, table
+from tools.servers import ROOT
 
 
 @pytest.mark.parametrize(
@@ -131,3 +133,20 @@ def test_the_command_prints_the_plan(capsys: pytest.CaptureFixture[str]) -> None
     assert lines[-2].startswith("| 19 | 69% |")
     assert lines[-2].endswith("| 5.28 |")
     assert lines[-1].startswith("plan: 19 replicas; 17 items in flight in each")
+
+
+def test_the_table_of_the_document_is_what_the_formulas_give() -> None:
+    document = (ROOT / "docs" / "autoscaling.md").read_text()
+    rows = re.findall(
+        r"^\| (?:pictures|texts), [^|]*\| (\d+) \| ([\d.]+) \| ([\d.]+) \| (.*) \|$", document, re.MULTILINE
+    )
+    assert len(rows) == 5
+    for batch, milliseconds, price, said in rows:
+        for rate, cell in zip((100, 500, 5000), said.split(" | "), strict=True):
+            demand = Demand(rate, float(milliseconds) / 1000, int(batch))
+            *_, found = plan(demand, utilisation=0.7, wait=0.1, spare=1)
+            cost = cost_of_a_million(demand, found.replicas, float(price))
+            assert cell == f"{found.replicas}: {cost:.2f}"
+    demand = Demand(500, 0.421, 16)
+    printed = table(demand, list(plan(demand, utilisation=0.7, wait=0.1)), utilisation=0.7, price=0.1)
+    assert "\n".join(f"    {line}" for line in printed) in document
