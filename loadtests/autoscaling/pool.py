@@ -171,7 +171,8 @@ class Pool:
         else:
             words = f"drained in {after:.1f} s, " if drained else "not ready yet, "
             self._note(f"{replica.name} goes: {words}ended with status {status} in {time.monotonic() - began:.1f} s")
-            if status:
+            # Before the service's first line nobody handles SIGTERM, and nothing has begun.
+            if status and (drained or status != -signal.SIGTERM):
                 self._fault(f"{replica.name} ended with status {status}")
         replica.state = State.GONE
 
