@@ -134,6 +134,14 @@ loadtest: .venv/.dev ## load the service (MIX, SHAPE, FOR seconds, USERS, URL) a
 knee: .venv/.dev ## find how many requests in flight fill the service: what autoscalers need to know
 	$(BIN)/python -m loadtests knee $(if $(MIX),--mix $(MIX)) $(if $(URL),--url $(URL))
 
+.PHONY: autoscale
+autoscale: .venv/.dev system-packages ## have encoders come and go with the load behind HAProxy (PHASES, RATE, SPEED), replace all and kill one
+	$(BIN)/python -m loadtests autoscale $(if $(PHASES),--phases "$(PHASES)") $(if $(RATE),--rate $(RATE)) $(if $(SPEED),--speed $(SPEED))
+
+.PHONY: plan
+plan: .venv/.dev ## say how many replicas RATE items a second take, each SERVICE ms (of BATCH at a time), and what that costs at PRICE an hour
+	@$(BIN)/python -m loadtests plan --rate $(RATE) --service-ms $(SERVICE) $(if $(BATCH),--batch $(BATCH)) $(if $(PRICE),--price $(PRICE))
+
 .PHONY: bench
 bench: .venv/.dev ## measure the service against its own ceiling, in one run
 	$(BIN)/python -m benchmarks.service

@@ -48,6 +48,10 @@ _QUEUE_SECONDS = Histogram(
     buckets=(0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
 _QUEUED = Gauge("crossmodal_queued_items", "Items waiting for the model", multiprocess_mode="livesum")
+_ITEM_SECONDS = Counter(
+    "crossmodal_item_seconds",
+    "Seconds that items spent waiting for the model and in it; a second's worth of it is the mean number of items in flight",
+)
 _LOOKUPS = Counter(
     "crossmodal_cache_lookups", "Texts and pictures looked up among embeddings made before", ["kind", "lane", "outcome"]
 )
@@ -100,6 +104,16 @@ class BatchMetrics:
         _BATCH_ITEMS.labels(kind, lane).observe(items)
         _BATCH_SECONDS.labels(kind, lane).observe(seconds)
         _QUEUED.set(queued)
+
+
+@contextmanager
+def in_model(items: int) -> Iterator[None]:
+    """Count the time of the block for each of ``items`` that wait for the model or are in it, whatever comes of them."""
+    began = time.perf_counter()
+    try:
+        yield
+    finally:
+        _ITEM_SECONDS.inc(items * (time.perf_counter() - began))
 
 
 def count_lookups(kind: str, lane: str, *, hits: int, misses: int) -> None:

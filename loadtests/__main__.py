@@ -1,4 +1,7 @@
-"""Load on the service, judged by objectives: `python -m loadtests run`, `python -m loadtests knee`.
+"""Load on the service: `python -m loadtests run`, `knee`, `autoscale` and `plan`.
+
+`run` judges by objectives, `knee` finds where the service is full, `autoscale` has encoders come and go with the load, and `plan`
+says how many a rate takes.
 
 Without --url it starts the service itself, with the bundled model, in folders of its own. With it, load goes to a service
 of this machine only, and leaves some items of its own there, whose ids begin with `loadtest-`.
@@ -15,8 +18,14 @@ from typing import TypeVar
 
 import httpx
 
+<<<<<<< HEAD
 from loadtests import knee, plots, report, slo
 from loadtests.growth import Growth
+=======
+from loadtests import knee, planning, plots, report, slo
+from loadtests.autoscaling import command as autoscaling
+from loadtests.autoscaling.haproxy import Refused
+>>>>>>> scale
 from loadtests.running import Plan, RunFailed, by_locust, by_open_arrivals
 from loadtests.shapes import FACTORS, Shape
 from loadtests.targets import local_target, target
@@ -87,7 +96,35 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--out", type=Path, help="folder of the results; default: one of its own in loadtests/results"
         )
+    scaled = commands.add_parser(
+        "autoscale", help="scale encoders behind HAProxy by the rule of deploy/; status 1 where a request failed"
+    )
+    autoscaling.add_arguments(scaled, RESULTS)
+    _add_plan(commands.add_parser("plan", help="how many replicas a rate takes and what that costs, by formulas"))
     return parser
+
+
+def _add_plan(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--rate", type=_number(float, 0.001, 1e7), required=True, help="items (texts, pictures) a second"
+    )
+    parser.add_argument("--service-ms", type=_number(float, 0.001, 1e6), required=True, help="time of a batch, ms")
+    parser.add_argument("--batch", type=_number(int, 1, 4096), default=1, help="items in a batch; default 1")
+    parser.add_argument("--price", type=_number(float, 0, 1e6), default=1.0, help="of a replica an hour")
+    parser.add_argument("--variation", type=_number(float, 0, 100), default=0.0, help="squared, of the time of a batch")
+    parser.add_argument("--utilisation", type=_number(float, 0.01, 0.99), default=0.7, help="at most, of a replica")
+    parser.add_argument(
+        "--wait-ms", type=_number(float, 0.001, 1e6), default=100.0, help="99 of 100 wait at most so long"
+    )
+    parser.add_argument("--spare", type=_number(int, 0, 100), default=0, help="replicas more than that")
+
+
+def find_plan(given: argparse.Namespace) -> int:
+    """Print how many replicas are needed. Raises ``ValueError`` where that is beyond reason."""
+    demand = planning.Demand(given.rate, given.service_ms / 1000, given.batch, given.variation)
+    found = planning.plan(demand, utilisation=given.utilisation, wait=given.wait_ms / 1000, spare=given.spare)
+    print("\n".join(planning.table(demand, list(found), utilisation=given.utilisation, price=given.price)))
+    return 0
 
 
 def run(given: argparse.Namespace) -> int:
@@ -154,12 +191,20 @@ def find_knee(given: argparse.Namespace) -> int:
     return 0
 
 
+COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "run": run,
+    "knee": find_knee,
+    "autoscale": autoscaling.run,
+    "plan": find_plan,
+}
+
+
 def main(words: Sequence[str] | None = None) -> None:
     """Run a command and exit; status 1 where an objective was missed, 2 where nothing could be measured."""
     given = _parser().parse_args(words)
     try:
-        status = run(given) if given.command == "run" else find_knee(given)
-    except (RunFailed, RuntimeError, TimeoutError, ValueError, OSError, httpx.HTTPError) as error:
+        status = COMMANDS[given.command](given)
+    except (RunFailed, Refused, RuntimeError, TimeoutError, ValueError, OSError, httpx.HTTPError) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         status = FAULT
     sys.exit(status)

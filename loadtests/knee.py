@@ -13,6 +13,8 @@ from tools.load import Outcome, closed_loop
 
 ENOUGH = 0.95
 """The knee is the smallest concurrency that reaches this share of the best goodput."""
+ROOM = 0.7
+"""Autoscalers that hold replicas at the concurrency which reaches this share leave room for what comes while one starts."""
 STEPS = (1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 DRAWN = 1000
 HANG_SECONDS = 65.0
@@ -89,4 +91,5 @@ def table(steps: Sequence[Step]) -> list[str]:
         f"  traffic.concurrency, and the autoscalers' requests in flight of a replica: {found.in_flight}",
         f"  CROSSMODAL_MAX_CONCURRENCY: {limit} or more, {HEADROOM} times the knee, so that waiting shows to an autoscaler",
         f"  before requests are shed; the last of {limit} waits {limit / found.goodput:.1f} s",
+        f"  {ROOM:.0%} of the best goodput: {knee(steps, ROOM).in_flight} in flight, an autoscaler's target that leaves room for growth",
     ]

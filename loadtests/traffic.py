@@ -14,6 +14,8 @@ from tools.load import multipart, request_bytes
 JSON = "application/json"
 PHOTOGRAPHS = 32
 TEXTS = 4000
+EMBEDDED = 64
+"""Texts in a call that embeds many."""
 WRITTEN = 1000
 """Ids that are written, round and round: a run of any length leaves at most so many items of each modality."""
 OVERLOADED = 429
@@ -30,6 +32,7 @@ class Kind(StrEnum):
     LIST = "list"
     INDEX_IMAGE = "index_image"
     INDEX_TEXT = "index_text"
+    EMBED_TEXTS = "embed_texts"
     BAD = "bad"
 
 
@@ -102,6 +105,7 @@ class Traffic:
             Kind.LIST: lambda: Asked(Kind.LIST, "GET", "/items/image?limit=20"),
             Kind.INDEX_IMAGE: self._index_image,
             Kind.INDEX_TEXT: self._index_text,
+            Kind.EMBED_TEXTS: self._embed_texts,
             Kind.BAD: lambda: self._random.choice(self._bad),
         }
 
@@ -127,6 +131,9 @@ class Traffic:
     def _parts(self) -> Asked:
         parts = [{"text": self._text()}, {"text": self._text(), "weight": -0.5}]
         return _post(Kind.SEARCH_PARTS, "/search", {"parts": parts, "target": "image"})
+
+    def _embed_texts(self) -> Asked:
+        return _post(Kind.EMBED_TEXTS, "/embed/texts", {"texts": self._random.sample(self._texts, EMBEDDED)})
 
     def _id(self) -> str:
         self._written += 1

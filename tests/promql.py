@@ -43,9 +43,7 @@ def selectors(expression: str) -> list[promql_parser.VectorSelector]:
     found: list[promql_parser.VectorSelector] = []
 
     def visit(part: promql_parser.Expr) -> bool:
-        if isinstance(part, promql_parser.MatrixSelector):
-            found.append(part.vector_selector)
-        elif isinstance(part, promql_parser.VectorSelector):
+        if isinstance(part, promql_parser.VectorSelector):  # that of a range is visited too
             found.append(part)
         return True
 

@@ -14,7 +14,7 @@ from crossmodal.batching import Batcher, BatchObserver, Kind, Lane
 from crossmodal.clip.base import ClipModel, ModelInfo, TextEmbeddings
 from crossmodal.errors import ModelUnavailable
 from crossmodal.records import Embeddings, Pixels
-from crossmodal.telemetry import record_stage, record_wait
+from crossmodal.telemetry import in_model, record_stage, record_wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,8 @@ class LocalEncoder:
     async def _submit(self, kind: str, items: Sequence[Any], lane: Lane) -> list[Any]:
         """What the model made of ``items``, with the stages and spans that took."""
         began = time.perf_counter()
-        outcome = await self._batcher.submit(kind, items, lane)
+        with in_model(len(items)):
+            outcome = await self._batcher.submit(kind, items, lane)
         record_stage("queue", outcome.queued)
         record_stage("embed", outcome.ran)
         record_wait(kind, lane, outcome.queued)

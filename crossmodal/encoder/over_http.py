@@ -31,12 +31,16 @@ T = TypeVar("T")
 
 CONNECT_SECONDS = 1.5
 CONNECT_RETRIES = 2
-"""Further attempts to connect, at once and after half a second. Nothing else is tried again: the call may have begun."""
+"""Further attempts to connect, at once and after half a second."""
+CALL_ATTEMPTS = 2
+"""A call whose connection ended without a whole answer is made once more: the encoder that had it may be gone, and what it makes
+of a call depends on nothing but the call. What was answered, however badly, and what took too long is not."""
 CONNECTION_SECONDS = 30.0
 """The age at which a connection is used no more, give or take a fifth, so that not all end together."""
+SPREAD = 0.2
+"""That fifth."""
 _IDLE_SECONDS = 20.0  # the other side keeps them for longer: who closes first risks that a call is just being sent
 _MAX_IDLE = 64
-_SPREAD = 0.2
 
 _TOO_LATE = "the model did not answer in time; try again"
 _TOO_MUCH = "too much waits for the model; try again in a moment"
@@ -72,7 +76,7 @@ class HttpCall:
             raise DeadlineExceeded(_TOO_LATE) from error
         except wire.BadMessage as error:
             raise ModelUnavailable(_UNUSABLE) from error
-        except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError, OSError) as error:
+        except (_NoAnswer, httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError, OSError) as error:
             raise ModelUnavailable(_UNREACHED) from error
 
     async def close(self) -> None:
@@ -104,11 +108,36 @@ class HttpCall:
         headers += tracing.carried()
         if message is not None:
             headers.append((b"content-type", wire.MEDIA_TYPE.encode()))
-        url, timeouts = f"{self._base}/{method}", {"timeout": {"connect": CONNECT_SECONDS}}
+        url, attempts = f"{self._base}/{method}", CALL_ATTEMPTS
+        while True:
+            attempts -= 1
+            try:
+                return await self._exchange(verb, url, headers, message, most, unpack)
+            except (_NoAnswer, httpcore.ReadError, httpcore.WriteError, httpcore.RemoteProtocolError):
+                if not attempts:
+                    raise
+
+    async def _exchange(
+        self,
+        verb: str,
+        url: str,
+        headers: list[tuple[bytes, bytes]],
+        message: bytes | None,
+        most: int,
+        unpack: Callable[[bytearray], T],
+    ) -> T:
+        timeouts = {"timeout": {"connect": CONNECT_SECONDS}}
         async with self._pool.stream(verb, url, headers=headers, content=message, extensions=timeouts) as response:
-            if response.status != HTTPStatus.OK:
-                raise _problem(response.status, await _read(response, wire.MAX_INFO_BYTES))
-            return unpack(await _read(response, most))
+            if response.status == HTTPStatus.OK:
+                return unpack(await _read(response, most))
+            said = await _read(response, wire.MAX_INFO_BYTES)
+            if response.status == HTTPStatus.BAD_GATEWAY:
+                raise _NoAnswer(f"status {response.status}")
+            raise _problem(response.status, said)
+
+
+class _NoAnswer(Exception):
+    """Who stands between says that the connection to the encoder ended without an answer."""
 
 
 class _Connection(httpcore.AsyncHTTPConnection):
@@ -133,7 +162,7 @@ class _Pool(httpcore.AsyncConnectionPool):
 
     def create_connection(self, origin: httpcore.Origin) -> httpcore.AsyncConnectionInterface:
         """One that grows old."""
-        age = self._age * random.uniform(1 - _SPREAD, 1 + _SPREAD)  # noqa: S311 -- no secret
+        age = self._age * random.uniform(1 - SPREAD, 1 + SPREAD)  # noqa: S311 -- no secret
         return _Connection(
             origin,
             ssl_context=self._tls,

@@ -1,6 +1,7 @@
 import asyncio
 import json
 import sys
+import time
 from contextlib import suppress
 
 import pytest
@@ -84,6 +85,19 @@ def test_batches_are_counted() -> None:
     telemetry.BatchMetrics().on_batch("text", "bulk", items=7, seconds=0.1, queued=3)
     assert sample("crossmodal_batch_items_sum", kind="text", lane="bulk") == before + 7
     assert sample("crossmodal_queued_items") == 3
+
+
+def test_items_are_in_flight_while_they_wait_and_run_whatever_comes_of_them() -> None:
+    before = sample("crossmodal_item_seconds_total")
+
+    def fail() -> None:
+        with telemetry.in_model(50):
+            time.sleep(0.02)
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert 50 * 0.02 <= sample("crossmodal_item_seconds_total") - before < 50 * 5
 
 
 def test_a_log_line_is_json_with_the_request_id(capsys: pytest.CaptureFixture[str]) -> None:

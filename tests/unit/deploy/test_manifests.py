@@ -12,6 +12,7 @@ import yaml
 from bentoml._internal.container.generate import BENTO_UID_GID
 
 from crossmodal.clip.base import ModelInfo
+from crossmodal.encoder.over_http import CONNECTION_SECONDS, SPREAD
 from crossmodal.settings import EncoderPlace, Settings
 from tests.kustomize import Document, build, documents
 from tools.servers import ROOT
@@ -82,7 +83,18 @@ def test_the_other_autoscaler_is_valid_and_equal(kubernetes: Path, part: str, ve
     assert hpa["spec"]["minReplicas"] == keda["spec"]["minReplicaCount"]
     assert hpa["spec"]["maxReplicas"] == keda["spec"]["maxReplicaCount"]
     assert metric["pods"]["target"]["averageValue"] == trigger["metadata"]["threshold"]
-    assert f"sum({metric['pods']['metric']['name']}{{" in trigger["metadata"]["query"]
+    (rule,) = [
+        rule
+        for rule in yaml.safe_load((kubernetes / "scaling" / "adapter.yaml").read_text())["rules"]["custom"]
+        if rule["name"]["as"] == metric["pods"]["metric"]["name"]
+    ]
+    assert rule["seriesQuery"].startswith(rule["name"]["matches"] + "{")
+    assert f'job="crossmodal-{part}"' in rule["seriesQuery"]
+    of_all_pods = (
+        rule["metricsQuery"].removesuffix(" by (<<.GroupBy>>)").replace("<<.Series>>", rule["name"]["matches"])
+    )
+    labels = f'namespace="crossmodal", job="crossmodal-{part}"'
+    assert of_all_pods.replace("<<.LabelMatchers>>", labels) == trigger["metadata"]["query"]
     assert hpa["spec"]["behavior"] == keda["spec"]["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]
 
 
@@ -168,8 +180,14 @@ def test_a_pod_has_the_time_to_finish_what_it_began(overlay: list[Document]) -> 
     drain, timeout = float(read["CROSSMODAL_DRAIN"]), float(read["CROSSMODAL_TIMEOUT"])
     for name, pod in pods(overlay).items():
         before = pod["spec"]["containers"][0].get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds")
-        assert before == (10 if name == "crossmodal-encoder" else None)
+        assert before == (40 if name == "crossmodal-encoder" else None)
         assert pod["spec"]["terminationGracePeriodSeconds"] >= (before or drain) + timeout + 5
+
+
+def test_an_encoder_ends_when_no_connection_to_it_is_used_any_more(overlay: list[Document]) -> None:
+    if "crossmodal-encoder" in pods(overlay):
+        container = pods(overlay)["crossmodal-encoder"]["spec"]["containers"][0]
+        assert container["lifecycle"]["preStop"]["sleep"]["seconds"] > CONNECTION_SECONDS * (1 + SPREAD)
 
 
 def test_pods_are_locked_down(overlay: list[Document]) -> None:
@@ -278,9 +296,9 @@ def test_scaled_objects_have_the_fields_that_keda_documents(overlay: list[Docume
 def test_thresholds_follow_from_the_size_of_a_batch_until_they_are_measured(kubernetes: Path) -> None:
     defaults: dict[str, Any] = {field.name: field.default for field in fields(ModelInfo)}
     batch = defaults["batch_images"]  # a CPU's; a GPU's is unknown
-    for part, batches in (("api", 2), ("encoder", 1)):
+    for part, batches in (("api", 2), ("encoder", 0.7 * 1.5)):
         (scaled,) = build(kubernetes / "scaling" / f"keda-{part}")
-        assert scaled["spec"]["triggers"][0]["metadata"]["threshold"] == str(batches * batch)
+        assert scaled["spec"]["triggers"][0]["metadata"]["threshold"] == str(int(batches * batch))
 
 
 def test_secrets_are_named_and_never_given(kubernetes: Path) -> None:

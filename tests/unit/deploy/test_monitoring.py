@@ -136,10 +136,11 @@ def test_the_document_states_the_objectives_and_thresholds_of_the_files(kubernet
     assert "99.9 %" in DOCUMENT  # 0.001 in the rules
     assert "99 %" in DOCUMENT  # 0.01
     grace = {
-        pod["spec"]["terminationGracePeriodSeconds"] for pod in pods(build(kubernetes / "overlays" / "gpu")).values()
+        name: pod["spec"]["terminationGracePeriodSeconds"]
+        for name, pod in pods(build(kubernetes / "overlays" / "gpu")).items()
     }
-    (grace_seconds,) = grace
-    assert f"`terminationGracePeriodSeconds` {grace_seconds}" in DOCUMENT
+    assert f"`terminationGracePeriodSeconds` {grace['crossmodal-api']}" in DOCUMENT
+    assert f"{grace['crossmodal-encoder']} for the encoder" in DOCUMENT
     for part in ("api", "encoder"):
         (scaled,) = build(kubernetes / "scaling" / f"keda-{part}")
         spec = scaled["spec"]

@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from prometheus_client import REGISTRY
 
 from crossmodal.encoder import BatchLimits, Lane, LocalEncoder
 from crossmodal.errors import ModelUnavailable
@@ -148,4 +149,22 @@ async def test_a_fault_of_an_item_is_no_loss() -> None:
         await encoder.embed_texts(["red"])
     assert not encoder.lost
     await encoder.ping()
+    await encoder.close()
+
+
+async def test_items_that_wait_count_as_in_flight_for_as_long_as_they_wait() -> None:
+    def shown() -> float:
+        return REGISTRY.get_sample_value("crossmodal_item_seconds_total") or 0.0
+
+    model = ColourModel()
+    model.release.clear()
+    encoder = LocalEncoder(model, BatchLimits(texts=4))
+    before = shown()
+    first = asyncio.create_task(encoder.embed_texts(["red"]))
+    await asyncio.to_thread(model.started.wait, 5)
+    waiting = asyncio.create_task(encoder.embed_texts([f"text {number}" for number in range(40)]))
+    await asyncio.sleep(0.1)
+    model.release.set()
+    await asyncio.gather(first, waiting)
+    assert 41 * 0.09 < shown() - before < 41 * 5
     await encoder.close()

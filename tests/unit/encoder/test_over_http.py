@@ -301,12 +301,8 @@ async def cut_off(writer: asyncio.StreamWriter) -> None:
         (ok(b"<html>"), ModelUnavailable),
         (ok(wire.pack_rows(np.ones((2, 18), dtype=np.float32))), ModelUnavailable),
         (redirect("http://127.0.0.1:1/"), ModelUnavailable),
-        (b"SSH-2.0-x\r\n\r\n", ModelUnavailable),
         (endless, ModelUnavailable),
-        (silent, ModelUnavailable),
-        (cut_off, ModelUnavailable),
         (failing(404), ModelUnavailable),
-        (failing(502, b"<html>bad gateway"), ModelUnavailable),
         (failing(503, b'{"code": "overloaded"}'), Overloaded),
         (failing(500, b'{"code": ["overloaded"]}'), ModelUnavailable),
         (failing(429, b"slow down"), Overloaded),
@@ -321,7 +317,47 @@ async def test_a_strange_other_end_is_one_of_our_errors_and_is_asked_once(
         with pytest.raises(CrossModalError) as caught:
             await call("embed_texts", **ASKED)
         assert type(caught.value) is expected
-        assert len(server.requests) == server.connections == 1, "what may have begun is not begun again"
+        assert len(server.requests) == server.connections == 1, "what was answered is not asked again"
+
+
+UNANSWERED = pytest.mark.parametrize(
+    "answer",
+    [silent, cut_off, b"SSH-2.0-x\r\n\r\n", failing(502, b"<html>bad gateway")],
+    ids=["silent", "cut off", "no HTTP", "502"],
+)
+
+
+@UNANSWERED
+async def test_what_is_not_answered_is_asked_twice_and_then_given_up(answer: Answer) -> None:
+    async with answering(answer) as (server, call):
+        with pytest.raises(ModelUnavailable):
+            await call("embed_texts", **ASKED)
+        assert len(server.requests) == server.connections == 2
+
+
+@UNANSWERED
+async def test_what_one_encoder_does_not_answer_another_does(answer: Answer) -> None:
+    async def dying(writer: asyncio.StreamWriter) -> None:
+        server.answers[f"{wire.PATH}/embed_texts"] = ok(ONE_ROW)
+        if isinstance(answer, bytes):
+            writer.write(answer)
+        else:
+            await answer(writer)
+
+    async with answering(dying) as (server, call):
+        np.testing.assert_array_equal(await call("embed_texts", **ASKED), np.ones((1, 18)))
+        assert len(server.requests) == 2
+
+
+async def test_the_second_attempt_has_no_more_time_than_the_request() -> None:
+    async def late(writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(0.6)
+        writer.close()
+
+    async with answering(late) as (server, _), calling(f"http://127.0.0.1:{server.port}", timeout=1) as call:
+        with pytest.raises(DeadlineExceeded):
+            await call("embed_texts", **ASKED)
+        assert len(server.requests) == 2
 
 
 @pytest.mark.parametrize(

@@ -45,3 +45,5 @@ def test_what_is_printed() -> None:
     assert lines[9].endswith("of a replica: 4")
     assert "CROSSMODAL_MAX_CONCURRENCY: 16 or more" in lines[10]
     assert lines[11].endswith("the last of 16 waits 0.4 s")
+    assert lines[12].startswith("  70% of the best goodput: 4 in flight")
+    assert table(steps(10, 30, 39, 40))[11].startswith("  70% of the best goodput: 2 in flight")
