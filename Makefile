@@ -93,9 +93,13 @@ export: install $(if $(INT8),.venv/.int8) ## export MODEL (default tiny) for Ope
 .PHONY: bento
 bento: install ## build a bento, the deployable archive; MODEL=SPEC (FORM, REVISION, SHA256) bakes a model in, SLIM=1 leaves PyTorch out
 	@mkdir -p "$(BENTOML_HOME)"
-	$(BIN)/python -m tools.bento $(if $(MODEL),--model "$(MODEL)") $(if $(FORM),--form $(FORM)) \
+	PATH="$(dir $(abspath $(UV))):$$PATH" $(BIN)/python -m tools.bento $(if $(MODEL),--model "$(MODEL)") $(if $(FORM),--form $(FORM)) \
 		$(if $(REVISION),--revision $(REVISION)) $(if $(SHA256),--sha256 $(SHA256)) $(if $(SLIM),--slim) \
 		$(if $(VERSION),--version "$(VERSION)")
+
+.PHONY: image
+image: ## make the image IMAGE of the bento in the folder BENTO, with ENGINE (default docker)
+	$(or $(ENGINE),docker) build --file "$(BENTO)/src/deploy/Dockerfile" --tag "$(IMAGE)" "$(BENTO)"
 
 # --- check -----------------------------------------------------------------------------------------------------------
 

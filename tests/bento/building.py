@@ -12,6 +12,7 @@ from pathlib import Path
 from tools.servers import ROOT
 
 BUILD_SECONDS = 240
+DOCKERFILE = "src/deploy/Dockerfile"
 
 
 def tracked() -> list[str]:
@@ -30,11 +31,19 @@ def copy_tree(target: Path) -> Path:
     return target
 
 
+def uv() -> str:
+    """The program that installs: one that is on the path, or the project's own, as in the Makefile."""
+    found = shutil.which("uv") or str(ROOT / ".uv" / "bin" / "uv")
+    assert Path(found).is_file()
+    return found
+
+
 def build_bento(home: Path, *arguments: str, tree: Path = ROOT, **variables: str) -> Path:
     """Run `python -m tools.bento` in ``tree``, with no other settings than ``variables``; the folder of the bento."""
     home.mkdir(parents=True)
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("CROSSMODAL_", "BENTOML_"))}
-    own = {"BENTOML_HOME": str(home), "BENTOML_DO_NOT_TRACK": "True"}
+    path = f"{Path(uv()).parent}:{os.environ['PATH']}"  # BentoML asks for uv, whether it uses it or not
+    own = {"BENTOML_HOME": str(home), "BENTOML_DO_NOT_TRACK": "True", "PATH": path}
     built = subprocess.run(
         [sys.executable, "-m", "tools.bento", *arguments],
         cwd=tree,
