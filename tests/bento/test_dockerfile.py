@@ -1,8 +1,10 @@
 """deploy/Dockerfile, with a bento: read as a builder would, and by a linter."""
 
 import json
+import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -28,7 +30,8 @@ def settings_of_pods() -> dict[str, str]:
 
 
 def lint(path: Path) -> subprocess.CompletedProcess[str]:
-    hadolint = Path(sys.executable).with_name("hadolint")
+    hadolint = shutil.which("hadolint", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    assert hadolint is not None
     return subprocess.run(
         [hadolint, "--no-color", "--failure-threshold", "style", path],
         capture_output=True,
