@@ -95,8 +95,10 @@ class Container(Server):
             elif Path("/", name).exists():
                 words += ["--ro-bind", f"/{name}", f"/{name}"]
         if not sys.base_prefix.startswith("/usr"):
-            words += ["--ro-bind", sys.base_prefix, sys.base_prefix]
-        return [*words, "--ro-bind", str(self._packages), VENV, "--ro-bind", str(self._home / "image/home"), "/home"]
+            words += [*_above(sys.base_prefix), "--ro-bind", sys.base_prefix, sys.base_prefix]
+        for place in (VENV, str(self._packages)):  # its scripts name the place where it was made
+            words += [*_above(place), "--ro-bind", str(self._packages), place]
+        return [*words, "--ro-bind", str(self._home / "image/home"), "/home"]
 
     def _written(self) -> list[str]:
         words = []
@@ -108,7 +110,7 @@ class Container(Server):
             folder.mkdir(parents=True, exist_ok=True)
             if os.getuid() == 0:
                 os.chown(folder, USER, USER)
-            words += ["--bind", str(folder), volume]
+            words += [*_above(volume), "--bind", str(folder), volume]
         return words
 
     @property
@@ -116,6 +118,12 @@ class Container(Server):
         """The process that the entry point became."""
         (child,) = psutil.Process(self.process.pid).children()
         return child
+
+
+def _above(path: str) -> list[str]:
+    """Folders above a mount, which bubblewrap would make for its own user alone."""
+    folders = [str(folder) for folder in reversed(Path(path).parents) if str(folder) != "/"]
+    return [word for folder in folders for word in ("--perms", "0755", "--dir", folder)]
 
 
 def _as_the_image_does() -> list[str]:
