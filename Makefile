@@ -111,6 +111,10 @@ test: .venv/.dev system-packages ## run the tests, as CI does
 test-slow: .venv/.dev system-packages ## run the tests that take minutes
 	$(BIN)/python -m pytest -m slow
 
+.PHONY: test-bento
+test-bento: .venv/.dev system-packages ## build bentos, carry them elsewhere, install what is locked in them, and serve them
+	$(BIN)/python -m pytest tests/bento
+
 .PHONY: test-faults
 test-faults: .venv/.dev system-packages ## kill, stop and starve real servers, and look what they answer
 	$(BIN)/python -m pytest -m "faults and not slow" --numprocesses 2 --dist worksteal --durations=10 $(AGAIN)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bento.building import Instruction
+from tests.bento.building import Instruction, build_bento
 from tests.bento.container import Container
 from tests.bento.using import use
 from tests.kustomize import build
@@ -78,17 +78,21 @@ def healthy(dockerfile: list[Instruction], port: int) -> bool:
 
 
 @pytest.mark.slow
-def test_a_pods_arguments_serve_too(bento: Path, tmp_path: Path) -> None:
+def test_a_pods_arguments_serve_what_was_baked_in(tmp_path: Path) -> None:
+    bento = build_bento(tmp_path / "home", "--model", "tiny", "--form", "both")
     arguments, volumes = pod()
     *others, port = arguments
-    assert others[-1] == "--port"
-    assert port == "3000"
-    container = Container(bento, tmp_path, VENV, volumes=volumes, arguments=tuple(others[:-1]), MODEL="tiny", DRAIN="0")
+    assert (others[-1], port) == ("--port", "3000")
+    container = Container(bento, tmp_path, VENV, volumes=volumes, arguments=tuple(others[:-1]), DEVICE="cpu", DRAIN="0")
     try:
         container.wait_until_ready()
-        use(container)
+        stats = use(container)
+        written = {path.name for path in (tmp_path / "volumes" / "var-lib-crossmodal").iterdir()}
     finally:
         container.stop()
+    assert stats["model"] == "tiny"
+    assert {"compiled", "media", "store"} <= written  # what OpenVINO compiled, too
+    assert "Read-only file system" not in container.log
 
 
 @pytest.mark.slow

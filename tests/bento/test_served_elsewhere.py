@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -74,7 +75,7 @@ def carried(bento: Path, folder: Path) -> Path:
     return Path(moved)
 
 
-def serve(bento: Path, venv: Path, folder: Path, settings: Mapping[str, str]) -> tuple[dict[str, str], set[str]]:
+def serve(bento: Path, venv: Path, folder: Path, settings: Mapping[str, str]) -> tuple[dict[str, Any], set[str]]:
     """Serve and use it, end it by SIGTERM; what it said of itself, and what it had open."""
     server = Elsewhere(bento, venv, folder, **settings)
     try:
