@@ -99,6 +99,7 @@ bento: install ## build a bento, the deployable archive; MODEL=SPEC (FORM, REVIS
 
 .PHONY: image
 image: ## make the image IMAGE of the bento in the folder BENTO, with ENGINE (default docker)
+	@test -n "$(BENTO)" -a -n "$(IMAGE)" || { echo "make image BENTO=FOLDER IMAGE=NAME:TAG: make bento says which folder" >&2; exit 2; }
 	$(or $(ENGINE),docker) build --file "$(BENTO)/src/deploy/Dockerfile" --tag "$(IMAGE)" "$(BENTO)"
 
 # --- check -----------------------------------------------------------------------------------------------------------

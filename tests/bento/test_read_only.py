@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.bento.building import Instruction, build_bento
@@ -30,14 +31,17 @@ def _closed_off() -> None:
     assert able, "bubblewrap is missing, or may not make namespaces here"
 
 
-def pod() -> tuple[tuple[str, ...], list[str]]:
-    """The arguments and the writable folders of the API's pod."""
-    documents = build(ROOT / "deploy" / "kubernetes" / "overlays" / "cpu")
-    (deployment,) = [each for each in documents if each["kind"] == "Deployment"]
+def pod(part: str = "crossmodal-api") -> tuple[tuple[str, ...], list[str]]:
+    """The arguments, on loopback and less the port, which the environment says here, and the writable folders of a part's pod."""
+    documents = build(ROOT / "deploy" / "kubernetes" / "overlays" / "cpu-split")
+    (deployment,) = [each for each in documents if (each["kind"], each["metadata"]["name"]) == ("Deployment", part)]
     spec = deployment["spec"]["template"]["spec"]
     (container,) = spec["containers"]
     empty = {volume["name"] for volume in spec["volumes"] if "emptyDir" in volume}
-    return tuple(container["args"]), [each["mountPath"] for each in container["volumeMounts"] if each["name"] in empty]
+    *arguments, option, port = container["args"]
+    assert (option, port) == ("--port", "3000")
+    arguments = ["127.0.0.1" if each == "0.0.0.0" else each for each in arguments]
+    return tuple(arguments), [each["mountPath"] for each in container["volumeMounts"] if each["name"] in empty]
 
 
 def test_it_serves_with_nothing_writable_but_what_a_pod_mounts(
@@ -81,9 +85,7 @@ def healthy(dockerfile: list[Instruction], port: int) -> bool:
 def test_a_pods_arguments_serve_what_was_baked_in(tmp_path: Path) -> None:
     bento = build_bento(tmp_path / "home", "--model", "tiny", "--form", "both")
     arguments, volumes = pod()
-    *others, port = arguments
-    assert (others[-1], port) == ("--port", "3000")
-    container = Container(bento, tmp_path, VENV, volumes=volumes, arguments=tuple(others[:-1]), DEVICE="cpu", DRAIN="0")
+    container = Container(bento, tmp_path, VENV, volumes=volumes, arguments=arguments, DEVICE="cpu", DRAIN="0")
     try:
         container.wait_until_ready()
         stats = use(container)
@@ -104,3 +106,18 @@ def test_without_a_place_to_write_it_says_so(bento: Path, tmp_path: Path) -> Non
     finally:
         container.stop()
     assert "cannot start" in container.log
+
+
+@pytest.mark.slow
+def test_the_encoders_pod_serves_too(bento: Path, tmp_path: Path) -> None:
+    arguments, volumes = pod("crossmodal-encoder")
+    container = Container(bento, tmp_path, VENV, volumes=volumes, arguments=arguments, MODEL="tiny")
+    try:
+        container.wait_until_ready()
+        described = httpx.get(f"{container.url}/v1/encoder/describe", timeout=30)
+        container.inside.send_signal(signal.SIGTERM)
+        assert container.process.wait(STOP_SECONDS) == 0
+    finally:
+        container.stop()
+    assert described.json()["name"] == "tiny"
+    assert "Read-only file system" not in container.log
