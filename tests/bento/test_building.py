@@ -36,7 +36,11 @@ def refused(tmp_path: Path, *arguments: str) -> str:
         (["--slim"], "--slim needs --model"),
         (["--slim", "--model", "tiny", "--form", "weights"], "--slim needs --model"),
         (["--revision", "main"], "are of the model that --model names"),
-        (["--model", "local-dir:nowhere"], "indexer: Model local-dir:nowhere: there is no folder nowhere."),
+        pytest.param(
+            ["--model", "local-dir:nowhere"],
+            "indexer: Model local-dir:nowhere: there is no folder nowhere.",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_what_cannot_be_built_is_said_in_one_line(tmp_path: Path, arguments: list[str], reason: str) -> None:
