@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
+from tests.bento.building import build_bento
 from tools.servers import ROOT
 
 WITHOUT = {"torch", "torchvision", "open_clip_torch", "safetensors"}
@@ -46,6 +48,14 @@ def refused(tmp_path: Path, *arguments: str) -> str:
 def test_what_cannot_be_built_is_said_in_one_line(tmp_path: Path, arguments: list[str], reason: str) -> None:
     assert reason in refused(tmp_path, *arguments)
     assert not list((ROOT / "build").glob("bento-*/models"))
+
+
+@pytest.mark.slow
+def test_settings_decide_which_services_a_bento_has(tmp_path: Path) -> None:
+    bento = build_bento(tmp_path / "home", CROSSMODAL_ENCODER="service", CROSSMODAL_TIMEOUT="45")
+    services = yaml.safe_load((bento / "bento.yaml").read_text())["services"]
+    assert sorted(each["name"] for each in services) == ["CrossModalSearch", "Encoder"]
+    assert {each["config"]["traffic"]["timeout"] for each in services} == {45 + 30}
 
 
 def names(path: Path) -> list[str]:
