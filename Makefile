@@ -68,7 +68,7 @@ system-packages:
 
 .PHONY: lock
 lock: | $(filter .uv/bin/uv,$(UV)) ## write requirements/*.txt anew from requirements/*.in
-	for name in uv runtime int8 dev; do \
+	for name in uv runtime slim int8 dev; do \
 		$(UV) pip compile --quiet --generate-hashes --no-header --python-version 3.11 requirements/$$name.in -o requirements/$$name.txt; \
 	done
 
@@ -91,9 +91,16 @@ export: install $(if $(INT8),.venv/.int8) ## export MODEL (default tiny) for Ope
 		$(if $(INT8),--int8 $(if $(PICTURES),--pictures "$(PICTURES)") $(if $(TEXTS),--texts "$(TEXTS)"))
 
 .PHONY: bento
-bento: install ## build a bento, the deployable archive
+bento: install ## build a bento, the deployable archive; MODEL=SPEC (FORM, REVISION, SHA256) bakes a model in, SLIM=1 leaves PyTorch out
 	@mkdir -p "$(BENTOML_HOME)"
-	PATH="$(dir $(abspath $(UV))):$$PATH" $(BIN)/bentoml build
+	PATH="$(dir $(abspath $(UV))):$$PATH" $(BIN)/python -m tools.bento $(if $(MODEL),--model "$(MODEL)") $(if $(FORM),--form $(FORM)) \
+		$(if $(REVISION),--revision $(REVISION)) $(if $(SHA256),--sha256 $(SHA256)) $(if $(SLIM),--slim) \
+		$(if $(VERSION),--version "$(VERSION)")
+
+.PHONY: image
+image: ## make the image IMAGE of the bento in the folder BENTO, with ENGINE (default docker)
+	@test -n "$(BENTO)" -a -n "$(IMAGE)" || { echo "make image BENTO=FOLDER IMAGE=NAME:TAG: make bento says which folder" >&2; exit 2; }
+	$(or $(ENGINE),docker) build --file "$(BENTO)/src/deploy/Dockerfile" --tag "$(IMAGE)" "$(BENTO)"
 
 # --- check -----------------------------------------------------------------------------------------------------------
 
@@ -104,6 +111,10 @@ test: .venv/.dev system-packages ## run the tests, as CI does
 .PHONY: test-slow
 test-slow: .venv/.dev system-packages ## run the tests that take minutes
 	$(BIN)/python -m pytest -m slow
+
+.PHONY: test-bento
+test-bento: .venv/.dev system-packages ## build bentos, carry them elsewhere, install what is locked in them, and serve them
+	$(BIN)/python -m pytest tests/bento
 
 .PHONY: test-faults
 test-faults: .venv/.dev system-packages ## kill, stop and starve real servers, and look what they answer

@@ -89,14 +89,20 @@ class ModelRuntime(StrEnum):
     OPENVINO = "openvino"
 
 
+def _default_model() -> str:
+    """The model that was baked into the bento, where there is one."""
+    return "baked" if (ROOT / "models/baked").is_dir() else "ViT-B-32/laion2b_s34b_b79k"
+
+
 class Settings(BaseSettings):
     """The service's configuration. Sizes are in bytes, times in seconds, counts in items."""
 
     model_config = SettingsConfigDict(env_prefix="CROSSMODAL_", extra="ignore", frozen=True, protected_namespaces=())
 
     model: str = Field(
-        default="ViT-B-32/laion2b_s34b_b79k",
-        description="tiny (bundled), ARCH/TAG of OpenCLIP, hf-hub:ORG/REPO or local-dir:PATH",
+        default_factory=_default_model,
+        description="tiny (bundled), baked (into the bento), ARCH/TAG of OpenCLIP, hf-hub:ORG/REPO or local-dir:PATH; "
+        "default: baked where there is one, else ViT-B-32/laion2b_s34b_b79k",
     )
     preprocessing: PreprocessingProfile = Field(
         default=PreprocessingProfile.STANDARD,

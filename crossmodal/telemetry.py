@@ -6,7 +6,8 @@ Metrics go to the process's default Prometheus registry, which BentoML serves at
 import logging
 import sys
 import time
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import TextIO, cast

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import structlog
 
 from crossmodal import telemetry
+from crossmodal.clip.baked import Baked, Recipe
 from crossmodal.clip.base import ClipModel
 from crossmodal.clip.quality import Quantizing
 from crossmodal.encoder import BatchLimits, CachedEncoder, Encoder, LocalEncoder, RemoteEncoder
@@ -113,6 +114,13 @@ def export_model(settings: Settings, out: Path | None, quantizing: Quantizing | 
     from crossmodal.clip import exporting
 
     return exporting.export_model(settings.model, out=out, exports=settings.exports, quantizing=quantizing)
+
+
+def bake_model(settings: Settings, recipe: Recipe, folder: Path) -> Baked:
+    """Write all files of a model into ``folder``, to be put into a bento. Raises ``ConfigurationError``."""
+    from crossmodal.clip import baking
+
+    return baking.bake_model(recipe, folder, exports=settings.exports)
 
 
 def build_local_encoder(settings: Settings, model: ClipModel | None = None) -> LocalEncoder:

@@ -20,6 +20,7 @@ from crossmodal.search.policies import Policy, load_policies
 from crossmodal.settings import Settings, load_settings
 from crossmodal.telemetry import configure_logging
 from crossmodal.wiring import Container, build_container, build_local_encoder
+from indexer.baking import bake
 from indexer.calibrating import calibrate
 from indexer.evaluation.command import evaluate, karpathy
 from indexer.exporting import export
@@ -35,6 +36,7 @@ app = typer.Typer(
 app.command(name="eval")(evaluate)
 app.command()(karpathy)
 
+app.command()(bake)
 app.command()(calibrate)
 app.command()(export)
 

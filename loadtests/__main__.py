@@ -18,14 +18,10 @@ from typing import TypeVar
 
 import httpx
 
-<<<<<<< HEAD
-from loadtests import knee, plots, report, slo
-from loadtests.growth import Growth
-=======
 from loadtests import knee, planning, plots, report, slo
 from loadtests.autoscaling import command as autoscaling
 from loadtests.autoscaling.haproxy import Refused
->>>>>>> scale
+from loadtests.growth import Growth
 from loadtests.running import Plan, RunFailed, by_locust, by_open_arrivals
 from loadtests.shapes import FACTORS, Shape
 from loadtests.targets import local_target, target

@@ -39,18 +39,23 @@ class Checkpoint:
     calibration: Statistics = field(default_factory=dict)
 
 
-def resolve(spec: ModelSpec) -> Checkpoint:
-    """Find, and fetch where needed, what ``spec`` names. Raises ConfigurationError, one line, when it cannot be had."""
+def resolve(spec: ModelSpec, revision: str | None = None) -> Checkpoint:
+    """Find, and fetch where needed, what ``spec`` names; of the hub at ``revision``, by default what it has now.
+
+    Raises ConfigurationError, one line, when it cannot be had.
+    """
     match spec:
         case Published():
-            return _published(spec)
+            return _published(spec, revision)
         case HubRepository():
-            return _hub_repository(spec)
+            return _hub_repository(spec, revision)
         case LocalFolder():
+            if revision is not None:
+                raise ConfigurationError(f"Model {spec.name}: a folder has no revisions; {revision!r} was asked for.")
             return _local_folder(spec)
 
 
-def _published(spec: Published) -> Checkpoint:
+def _published(spec: Published, revision: str | None) -> Checkpoint:
     import open_clip
 
     tag = _known_tag(spec)
@@ -69,7 +74,7 @@ def _published(spec: Published) -> Checkpoint:
         architecture=spec.arch,
         model_cfg=model_cfg,
         preprocess_cfg={key: source[key] for key in ("mean", "std", "interpolation", "resize_mode") if key in source},
-        weights=fetch_weights(repository, filename, model=name),
+        weights=fetch_weights(repository, filename, model=name, revision=revision),
         tokenizer=spec.arch,
     )
 
@@ -120,8 +125,8 @@ def _check_activation(name: str, model_cfg: dict[str, Any], source: dict[str, An
     )
 
 
-def _hub_repository(spec: HubRepository) -> Checkpoint:
-    config_path = fetch_config(spec.repository, model=spec.name)
+def _hub_repository(spec: HubRepository, revision: str | None) -> Checkpoint:
+    config_path = fetch_config(spec.repository, model=spec.name, revision=revision)
     model_cfg, preprocess_cfg = _read_config(config_path, spec.name)
     _check_published_activation(spec, model_cfg)
     needs_hub = "hf_tokenizer_name" in model_cfg["text_cfg"]

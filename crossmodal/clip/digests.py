@@ -36,9 +36,12 @@ def begin_export(folder: Path, *, int8: bool) -> None:
 
 
 def digest(path: Path) -> str:
-    """64 hex digits, of a thread that began with the file as it is now, else computed here. Raises OSError."""
+    """64 hex digits, of a thread that began with the file as it is now, else computed here. Raises OSError.
+
+    What a thread found is kept: a model's weights are asked for by who checks the file and by who names the model.
+    """
     key = (path, _identity(path))
-    begun = _begun.pop(key, None)
+    begun = _begun.get(key)
     if begun is not None:
         found = begun.result()
         if _identity(path) == key[1]:  # else it was written to while it was read

@@ -40,16 +40,19 @@ _BATCHES: Final = (1, 3, 16)
 """Sizes of the batches by which an export is compared with PyTorch."""
 
 
-def export_model(spec: str, *, out: Path | None, exports: Path, quantizing: Quantizing | None = None) -> Path:
+def export_model(
+    spec: str, *, out: Path | None, exports: Path, quantizing: Quantizing | None = None, revision: str | None = None
+) -> Path:
     """Export the model that ``spec`` names to ``out``, to a folder of its own below ``exports`` without it.
 
     Its embeddings are compared with PyTorch's in fp32, and in bf16 where the CPU has it. With ``quantizing`` it is
-    exported in int8, too; without, an int8 part of the folder stays if it is of the same model. Returns the folder. Raises
+    exported in int8, too; without, an int8 part of the folder stays if it is of the same model. ``revision`` is of the
+    hub's repository. Returns the folder. Raises
     ConfigurationError, one line, for a model that cannot be exported, ``PoorQuality`` among them; the folder is then as
     it was.
     """
     parsed = parse_spec(spec)
-    checkpoint = resolve(parsed)
+    checkpoint = resolve(parsed, revision)
     folder = exported.export_folder(exports, parsed) if out is None else out
     was_there = folder.exists()
     try:

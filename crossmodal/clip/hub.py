@@ -14,7 +14,7 @@ _WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors"
 def fetch_config(repository: str, *, model: str, **where: Any) -> Path:
     """Path of the repository's OpenCLIP configuration in the cache.
 
-    ``where`` goes to huggingface_hub (``endpoint``, ``cache_dir``). Raises ConfigurationError when there is none.
+    ``where`` goes to huggingface_hub (``revision``, ``endpoint``, ``cache_dir``). Raises ConfigurationError when there is none.
     """
     path = _fetch(repository, _CONFIG, model=model, **where)
     if path is None:
@@ -49,6 +49,8 @@ def _fetch(repository: str, filename: str, *, model: str, **where: Any) -> Path 
         raise _unreachable(repository, model, "no connection and not in the cache") from error
     except errors.EntryNotFoundError:
         return None
+    except errors.RevisionNotFoundError as error:
+        raise _unreachable(repository, model, f"it has no revision {where.get('revision')}") from error
     except errors.GatedRepoError as error:
         raise _unreachable(repository, model, "access to it must be granted first") from error
     except errors.RepositoryNotFoundError as error:

@@ -1,6 +1,7 @@
 """The room's entry: from the name of a model to the model, ready to embed."""
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from time import perf_counter
 from typing import Final, Literal, cast
@@ -8,6 +9,7 @@ from typing import Final, Literal, cast
 import structlog
 
 from crossmodal.clip import digests
+from crossmodal.clip.baked import check_baked
 from crossmodal.clip.base import ClipModel
 from crossmodal.clip.calibration import read_calibration
 from crossmodal.clip.catalogue import resolve
@@ -55,7 +57,7 @@ def load_model(
     exports: Path | None = None,
     cache: Path | None = None,
 ) -> ClipModel:
-    """Load the model that ``spec`` names: tiny, ARCH/TAG, hf-hub:ORG/REPO or local-dir:PATH.
+    """Load the model that ``spec`` names: tiny, baked, ARCH/TAG, hf-hub:ORG/REPO or local-dir:PATH.
 
     ``device`` is auto, cpu, cuda or cuda:N; ``precision`` auto, fp32, bf16, fp16 or int8, which only an export has and
     only whoever asks for it gets; ``threads`` the threads of one operation on the CPU, for the whole process; ``profile``
@@ -67,6 +69,8 @@ def load_model(
     """
     started = perf_counter()
     parsed, wanted = parse_spec(spec), _Wanted(device, precision, threads, profile)
+    if isinstance(parsed, LocalFolder):
+        parsed = check_baked(parsed)
     model: ClipModel | None = None
     # int8 is another embedding space: nothing may step in for it.
     needed = runtime == "openvino" or (runtime == "auto" and precision == "int8")
@@ -87,6 +91,11 @@ def load_model(
 
 
 def _load_torch(spec: ModelSpec, wanted: _Wanted) -> ClipModel:
+    if not _torch_installed():
+        raise ConfigurationError(
+            f"Model {spec.name}: PyTorch, which it needs, is not installed here, as in a slim bento; "
+            "only exported models are served, on the CPU."
+        )
     bound_kernel_caches()
     if not isinstance(spec, LocalFolder):
         import_openclip()  # its catalogue says what the others mean
@@ -166,7 +175,9 @@ def _suits_openvino(spec: ModelSpec, wanted: _Wanted) -> bool:
     """Whether the model would run on the CPU anyway, in numbers that OpenVINO has there."""
     if wanted.device not in {"auto", "cpu"} or wanted.precision not in _OPENVINO_PRECISIONS:
         return False
-    if wanted.device == "cpu" or not any(path.exists() for path in _CUDA_DEVICES) or not _has_weights(spec):
+    if wanted.device == "cpu" or not any(path.exists() for path in _CUDA_DEVICES):
+        return True
+    if not _has_weights(spec) or not _torch_installed():
         return True
     return choose_device("auto") == "cpu"
 
@@ -179,3 +190,8 @@ def _has_weights(spec: ModelSpec) -> bool:
         except ConfigurationError:
             return False
     return True
+
+
+def _torch_installed() -> bool:
+    """Whether PyTorch is there: what serves exported models alone is installed without it."""
+    return find_spec("torch") is not None

@@ -7,9 +7,14 @@ from typing import Final
 
 from crossmodal.errors import ConfigurationError
 
-__all__ = ["BUNDLED", "HubRepository", "LocalFolder", "ModelSpec", "Published", "parse_spec"]
+__all__ = ["BAKED", "BUNDLED", "HubRepository", "LocalFolder", "ModelSpec", "Published", "parse_spec"]
 
-BUNDLED: Final = {"tiny": Path(__file__).resolve().parents[2] / "models" / "tiny"}
+_MODELS = Path(__file__).resolve().parents[2] / "models"
+
+BAKED: Final = "baked"
+"""Name of the model that was put into a bento when it was built."""
+
+BUNDLED: Final = {"tiny": _MODELS / "tiny", BAKED: _MODELS / BAKED}
 """Names of the models that come with the project, and their folders."""
 
 _FORMS = "tiny, ARCH/TAG (as ViT-B-32/laion2b_s34b_b79k), hf-hub:ORG/REPO or local-dir:PATH"

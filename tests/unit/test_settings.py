@@ -2,8 +2,11 @@ from pathlib import Path
 
 import pytest
 
+from crossmodal import settings as settings_module
+from crossmodal.clip.spec import BUNDLED
 from crossmodal.errors import ConfigurationError
 from crossmodal.settings import EncoderPlace, ModelRuntime, Settings, UrlFetching, load_settings
+from tools.servers import ROOT
 
 
 def test_defaults_keep_everything_under_data() -> None:
@@ -13,6 +16,14 @@ def test_defaults_keep_everything_under_data() -> None:
     assert settings.model == "ViT-B-32/laion2b_s34b_b79k"
     assert (settings.keys_file, settings.rate, settings.burst) == (None, None, None)
     assert settings.max_body_bytes == 20 * 1024 * 1024
+
+
+def test_a_model_that_came_with_the_bento_is_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings_module, "ROOT", tmp_path)
+    (tmp_path / BUNDLED["baked"].relative_to(ROOT)).mkdir(parents=True)
+    assert Settings().model == "baked"
+    monkeypatch.setenv("CROSSMODAL_MODEL", "tiny")
+    assert Settings().model == "tiny"
 
 
 def test_the_environment_is_read_with_its_prefix(monkeypatch: pytest.MonkeyPatch) -> None:

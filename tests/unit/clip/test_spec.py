@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 def test_a_bundled_name_is_its_folder_in_the_project() -> None:
     assert parse_spec(" tiny ") == LocalFolder(path=ROOT / "models" / "tiny", name="tiny")
-    assert set(BUNDLED) == {"tiny"}
+    assert set(BUNDLED) == {"tiny", "baked"}
 
 
 def test_architecture_and_tag() -> None:

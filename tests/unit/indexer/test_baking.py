@@ -1,0 +1,37 @@
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from indexer.cli import app
+
+COMMAND = ["bake", "--model", "tiny"]
+
+
+def bake(*arguments: str) -> Result:
+    return CliRunner().invoke(app, [*COMMAND, *arguments])
+
+
+def test_the_bundled_model_is_baked(tmp_path: Path) -> None:
+    folder = tmp_path / "baked"
+    outcome = bake("--out", str(folder))
+    assert outcome.exit_code == 0, outcome.stderr
+    manifest = json.loads((folder / "baked_model.json").read_text())
+    assert set(manifest["files"]) == {path.name for path in folder.iterdir()} - {"baked_model.json"}
+    assert {"calibration.json", "open_clip_model.safetensors"} <= set(manifest["files"])
+    assert outcome.stdout.splitlines() == [f"tiny, fingerprint {manifest['fingerprint']}", str(folder)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--form", "onnx"], "--form is weights, export or both; 'onnx' was given"),
+        (["--revision", "main"], "Model tiny: a folder has no revisions; 'main' was asked for."),
+    ],
+)
+def test_what_cannot_be_baked_is_said_in_one_line(tmp_path: Path, arguments: list[str], reason: str) -> None:
+    outcome = bake("--out", str(tmp_path / "baked"), *arguments)
+    assert outcome.exit_code == 2
+    assert outcome.stderr == f"indexer: {reason}\n"
+    assert list(tmp_path.iterdir()) == []
