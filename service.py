@@ -336,7 +336,7 @@ class CrossModalSearch:
         from crossmodal.api.cors import cors_options
         from crossmodal.api.foreign import Outside
 
-        paths = [route.path for route in (*app.routes, *app.state.api_routes) if hasattr(route, "path")]
+        paths = [route.path for route in app.routes if hasattr(route, "path")]
         inside = Outside(inner, paths, traced=self._foreign_spans)
         edge = EdgeMiddleware(inside, traffic=self._traffic, gate=self._gate)
         return CORSMiddleware(edge, **cors_options(settings.cors_origins)) if settings.cors_origins else edge

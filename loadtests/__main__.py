@@ -16,6 +16,7 @@ from typing import TypeVar
 import httpx
 
 from loadtests import knee, plots, report, slo
+from loadtests.growth import Growth
 from loadtests.running import Plan, RunFailed, by_locust, by_open_arrivals
 from loadtests.shapes import FACTORS, Shape
 from loadtests.targets import local_target, target
@@ -27,6 +28,8 @@ MOST_USERS = 256
 MOST_SECONDS = 86_400
 MOST_RATE = 5000.0
 MOST_STEP_SECONDS = 60
+MOST_LEAK = 10_000
+SOAK = "soak"
 BREACH, FAULT = 1, 2
 N = TypeVar("N", int, float)
 
@@ -66,6 +69,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--rate", type=_number(float, 0.1, MOST_RATE), help="arrivals a second; default: as for --users")
     run.add_argument("--connections", type=_number(int, 1, MOST_USERS), default=64, help="most in flight, with --open")
+    run.add_argument(
+        "--leak",
+        type=_number(int, 0, MOST_LEAK),
+        default=0,
+        help="plant a fault: the service keeps so many bytes of each request, which a soak must find",
+    )
     run.add_argument("--slo", type=Path, default=slo.DEFAULT, help="file of the objectives")
     found = commands.add_parser("knee", help="find how many requests in flight fill the service")
     found.add_argument("--seconds", type=_number(float, 1, MOST_STEP_SECONDS), default=4.0, help="of a step in a round")
@@ -87,6 +96,8 @@ def run(given: argparse.Namespace) -> int:
         raise ValueError("--open has arrivals at one --rate: no --users, and no other --shape than steady")
     if given.rate and not given.open:
         raise ValueError("--rate is of --open arrivals")
+    if given.leak and given.url:
+        raise ValueError("--leak is of a service that is started for the run: no --url")
     objectives = _objectives(given.slo)
     rate = given.rate or objectives.rate
     nominal = max(1, round(rate)) if given.open else given.users or objectives.users
@@ -95,15 +106,19 @@ def run(given: argparse.Namespace) -> int:
     title = f"{given.mix}, {what}, {given.seconds:g} s, {load}"
     folder = given.out or RESULTS / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{given.mix}-{what}"
     print(title, flush=True)
-    with target(given.url) as url:
+    with target(given.url, leak=given.leak) as served, Growth.watched(served.pid) as growth:
         if given.open:
-            arrivals = by_open_arrivals(url, plan, rate=rate, connections=given.connections)
+            arrivals = by_open_arrivals(served.url, plan, rate=rate, connections=given.connections)
             recorder, naive = arrivals.corrected, arrivals.naive
         else:
-            recorder, naive = by_locust(url, plan, folder), None
+            recorder, naive = by_locust(served.url, plan, folder), None
     axis = "arrivals a second" if given.open else "users"
     checks = slo.judge(objectives, recorder, plan.shape)
-    done = report.Run(title, axis, plan.shape, recorder, checks, naive)
+    if given.shape == SOAK:
+        whole = recorder.total()
+        rate = (whole.ok + whole.shed + whole.failed) / given.seconds
+        checks += growth.checks(rate, objectives.leak_bytes)
+    done = report.Run(title, axis, plan.shape, recorder, checks, naive, growth)
     report.write(done, folder)
     print("\n".join([*report.lines(done), f"report: {folder / 'report.html'}"]))
     return 0 if done.kept else BREACH
@@ -121,9 +136,9 @@ def _objectives(path: Path) -> slo.Slo:
 
 def find_knee(given: argparse.Namespace) -> int:
     """Measure the knee, print the table and keep it."""
-    with target(given.url) as url:
+    with target(given.url) as served:
         steps = knee.measure(
-            url, mix=given.mix, seconds=given.seconds, most=given.most, rounds=given.rounds, seed=given.seed
+            served.url, mix=given.mix, seconds=given.seconds, most=given.most, rounds=given.rounds, seed=given.seed
         )
     print("\n".join(knee.table(steps)))
     folder = given.out or RESULTS

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from loadtests.growth import Growth
 from loadtests.knee import Step, knee
 from loadtests.recording import Recorder
 from loadtests.shapes import Shape
@@ -59,6 +60,24 @@ def plot_latencies(recorders: dict[str, Recorder], path: Path) -> None:
     axes.set_ylabel("share of answers that take longer")
     if axes.lines:
         axes.legend(fontsize="small")
+    figure.savefig(path)
+
+
+def plot_growth(growth: Growth, path: Path) -> None:
+    """Memory, open files and threads of the service over time; what is not judged is shaded."""
+    figure = Figure(figsize=_INCHES, dpi=_DPI, layout="constrained")
+    memory, files, threads = figure.subplots(3, 1, sharex=True)
+    seconds = [sample.second for sample in growth.samples]
+    memory.plot(seconds, [sample.rss / 1e6 for sample in growth.samples])
+    files.plot(seconds, [sample.files for sample in growth.samples])
+    threads.plot(seconds, [sample.threads for sample in growth.samples])
+    threads.set_xlabel("second of the run")
+    warm = growth.warm()
+    for axes, what in ((memory, "resident, MB"), (files, "open files"), (threads, "threads")):
+        axes.set_ylabel(what)
+        axes.set_ylim(bottom=0)
+        if warm:
+            axes.axvspan(0, warm[0].second, color="grey", alpha=0.15)
     figure.savefig(path)
 
 

@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from html import escape
 from pathlib import Path
 from typing import Any
 
-from loadtests.plots import plot_latencies, plot_timeline
+from loadtests.growth import Growth
+from loadtests.plots import plot_growth, plot_latencies, plot_timeline
 from loadtests.recording import Recorder, Tally
 from loadtests.shapes import Shape
 from loadtests.slo import Check
@@ -20,6 +21,7 @@ class Run:
     """A run that is over: what was asked for, what came and what was made of it.
 
     ``naive``: of an open run, the same with latencies from when requests were sent instead of when they were due.
+    ``growth``: what the service's processes took all along.
     """
 
     title: str
@@ -28,6 +30,7 @@ class Run:
     recorder: Recorder
     checks: Sequence[Check]
     naive: Recorder | None = None
+    growth: Growth = field(default_factory=Growth)
 
     @property
     def kept(self) -> bool:
@@ -56,6 +59,7 @@ def write(run: Run, folder: Path) -> None:
     plot_timeline(run.recorder, run.shape, run.load, folder / "timeline.png")
     recorders = {"": run.recorder} if run.naive is None else {"from due": run.recorder, "from sent": run.naive}
     plot_latencies(recorders, folder / "latencies.png")
+    plot_growth(run.growth, folder / "growth.png")
     (folder / "report.json").write_text(json.dumps(_summary(run), indent=1) + "\n")
     (folder / "report.html").write_text(_page(run, has_locust=(folder / "locust.html").is_file()))
 
@@ -80,6 +84,7 @@ def _summary(run: Run) -> dict[str, Any]:
         "checks": [asdict(check) for check in run.checks],
         "kinds": kinds(run),
         "seconds": run.recorder.as_json(),
+        "growth": [asdict(sample) for sample in run.growth.samples],
     }
 
 
@@ -93,7 +98,8 @@ def _page(run: Run, *, has_locust: bool) -> str:
         f"{_table(('', 'objective', 'allowed', 'measured'), rows)}<h2>Over the whole run</h2>"
         f"{_table(tuple(found[0]) if found else (), [tuple(row.values()) for row in found])}"
         '<h2>Over time</h2><img src="timeline.png" alt="load, answers and latencies by second">'
-        f'<h2>Latencies</h2><img src="latencies.png" alt="share of answers that take longer">{more}</html>\n'
+        f'<h2>Latencies</h2><img src="latencies.png" alt="share of answers that take longer">'
+        f'<h2>Processes</h2><img src="growth.png" alt="memory, open files and threads over time">{more}</html>\n'
     )
 
 

@@ -54,6 +54,8 @@ class Slo(BaseModel):
     knee: Knee
     availability: float = Field(gt=0, le=1)
     latency_ms: dict[Kind, Latency]
+    leak_bytes: float = Field(default=256, gt=0)
+    """Bytes of memory that a request may leave behind, on average over a soak."""
 
     @property
     def users(self) -> int:

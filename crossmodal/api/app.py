@@ -7,6 +7,7 @@ from starlette.responses import RedirectResponse
 from starlette.staticfiles import StaticFiles
 
 import crossmodal
+from crossmodal.api.direct import add_routes
 from crossmodal.api.openapi import install_openapi
 from crossmodal.api.problems import install_problem_handlers
 from crossmodal.api.routes import (
@@ -41,10 +42,7 @@ def create_app(page: Path = ROOT / "web") -> FastAPI:
     app.state.container = None
     install_problem_handlers(app)
     modules = (index, search, compose, compare, classify, moderate, describe, duplicates, items, openai)
-    routers = [module.router for module in modules]
-    for router in routers:
-        app.include_router(router)
-    app.state.api_routes = [route for router in routers for route in router.routes]
+    app.state.api_routes = add_routes(app, [module.router for module in modules])
     install_openapi(app)
 
     @app.get("/", include_in_schema=False)

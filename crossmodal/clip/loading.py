@@ -13,6 +13,7 @@ from crossmodal.clip.calibration import read_calibration
 from crossmodal.clip.catalogue import resolve
 from crossmodal.clip.device import Precision, choose_device, choose_precision, set_threads
 from crossmodal.clip.exported import INT8_OPTIONS, MANIFEST, Export, StaleExport, export_folder, find_export
+from crossmodal.clip.kernels import bound_kernel_caches
 from crossmodal.clip.openclip_library import import_openclip
 from crossmodal.clip.openvino_library import openvino
 from crossmodal.clip.openvino_runtime import OpenVinoClip, OtherEmbeddings, native_precision
@@ -86,6 +87,7 @@ def load_model(
 
 
 def _load_torch(spec: ModelSpec, wanted: _Wanted) -> ClipModel:
+    bound_kernel_caches()
     if not isinstance(spec, LocalFolder):
         import_openclip()  # its catalogue says what the others mean
     checkpoint = resolve(spec)

@@ -77,7 +77,8 @@ class VectorStore(Protocol):
     ) -> list[ScoredItem]:
         """Nearest by cosine, best first, equal scores by id; ``without_contents`` are content hashes whose items are left out.
 
-        With ``exact`` every item is compared; without, a store may look in an index that misses some.
+        With ``exact`` every item is compared; without, a store may look in an index that misses some. The items may come
+        without their signatures.
         """
 
     async def scroll(

@@ -20,6 +20,8 @@ FLUSH_EVERY = 10_000
 """Points written before the engine moves its log into its files: what a start after a crash has to replay at most."""
 
 _WITHOUT_TERMS = engine.PayloadSelector.Exclude([payload.TERMS])
+_TO_SHOW = engine.PayloadSelector.Exclude([payload.TERMS, payload.SIGNATURE])
+"""What a hit needs: signatures are compared with each other, and nobody searches for them."""
 
 
 @contextmanager
@@ -145,7 +147,7 @@ class EdgeCollection:
             query=engine.Query.Nearest(query.tolist()),
             filter=restrict(_DIALECT, partition.tenant, where, without_contents=without_contents),
             params=engine.SearchParams(exact=True),
-            with_payload=_WITHOUT_TERMS,
+            with_payload=_TO_SHOW,
             with_vector=with_embeddings,
         )
         return [

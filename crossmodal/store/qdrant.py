@@ -35,6 +35,7 @@ PIECE = 128
 _ELSEWHERE = "index into another server or folder by setting CROSSMODAL_STORE or DATA"
 _STATISTICS = "statistics"
 _WITHOUT_TERMS = models.PayloadSelectorExclude(exclude=[payload.TERMS])
+_TO_SHOW = models.PayloadSelectorExclude(exclude=[payload.TERMS, payload.SIGNATURE])
 # Of no effect unless the operator has switched quantization on; then it keeps the recall.
 _SEARCH = models.SearchParams(quantization=models.QuantizationSearchParams(rescore=True, oversampling=2.0))
 _EXACT = models.SearchParams(exact=True, quantization=models.QuantizationSearchParams(ignore=True))
@@ -148,7 +149,7 @@ class QdrantStore:
                     limit=n,
                     query_filter=_filter(partition.tenant, where, without_contents=without_contents),
                     search_params=_EXACT if exact else _SEARCH,
-                    with_payload=_WITHOUT_TERMS,
+                    with_payload=_TO_SHOW,
                     with_vectors=with_embeddings,
                 )
             )

@@ -394,7 +394,8 @@ async def test_signatures_round_trip_and_an_item_may_be_without(store: VectorSto
         "plain": b"",
         "signed": bytes(range(256)),
     }
-    assert [hit.item for hit in await store.search(IMAGES, axis(1), limit=1)] == [signed.item]
+    [hit] = await store.search(IMAGES, axis(1), limit=1)  # which may leave the signature out
+    assert replace(hit.item, signature=signed.item.signature) == signed.item
 
 
 @pytest.mark.parametrize("page", [1, 7, 100])

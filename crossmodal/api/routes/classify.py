@@ -6,6 +6,7 @@ from fastapi import APIRouter, Request
 
 from crossmodal.api.caller import Who
 from crossmodal.api.context import Rooms
+from crossmodal.api.direct import DirectRoute
 from crossmodal.api.encoding import Json
 from crossmodal.api.openapi import json_text, takes
 from crossmodal.api.pictured import read_pictured
@@ -13,7 +14,7 @@ from crossmodal.api.schemas.classify import Classification, ClassifyAnswer, Pict
 from crossmodal.errors import ValidationFailed
 from crossmodal.search.classifying import DEFAULT_TEMPLATE, Labelling
 
-router = APIRouter(tags=["classify"])
+router = APIRouter(route_class=DirectRoute, tags=["classify"])
 
 _FIELDS = {
     "labels": json_text("a list of labels, as in the JSON body"),

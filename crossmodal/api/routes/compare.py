@@ -11,6 +11,7 @@ from starlette.datastructures import UploadFile
 from crossmodal.api.bodies import JSON, MULTIPART, content_type, fields_of, file_of, read_form, read_json
 from crossmodal.api.context import Rooms
 from crossmodal.api.described import TEXT
+from crossmodal.api.direct import DirectRoute
 from crossmodal.api.encoding import Json
 from crossmodal.api.openapi import takes
 from crossmodal.api.problems import at
@@ -31,7 +32,7 @@ from crossmodal.search.intake import together
 from crossmodal.search.reading import ReadTexts
 from crossmodal.wiring import Container
 
-router = APIRouter(tags=["compare"])
+router = APIRouter(route_class=DirectRoute, tags=["compare"])
 
 _FEW = 4
 """Requests for more embeddings than this are bulk work: nobody waits for so many at a screen."""

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Request
 from crossmodal.api.bodies import read_json
 from crossmodal.api.caller import Who
 from crossmodal.api.context import Rooms
+from crossmodal.api.direct import DirectRoute
 from crossmodal.api.encoding import Json
 from crossmodal.api.openapi import takes
 from crossmodal.api.problems import at
@@ -19,7 +20,7 @@ from crossmodal.search.intake import Intake, together
 from crossmodal.search.querying import Answer, Asked, AskedItem, AskedPicture, AskedText
 from crossmodal.wiring import Container
 
-router = APIRouter(tags=["search"])
+router = APIRouter(route_class=DirectRoute, tags=["search"])
 
 _SHOWN = 40
 

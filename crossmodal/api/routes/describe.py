@@ -6,13 +6,14 @@ from fastapi import APIRouter, Request
 
 from crossmodal.api.caller import Who
 from crossmodal.api.context import Rooms
+from crossmodal.api.direct import DirectRoute
 from crossmodal.api.encoding import Json
 from crossmodal.api.openapi import takes
 from crossmodal.api.pictured import read_pictured
 from crossmodal.api.rendering import render_hit
 from crossmodal.api.schemas.describe import DescribeAnswer, DescriptionOptions, PictureToDescribe
 
-router = APIRouter(tags=["describe"])
+router = APIRouter(route_class=DirectRoute, tags=["describe"])
 
 
 @router.post(

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Request
 from crossmodal.api.bodies import read_json
 from crossmodal.api.caller import Who
 from crossmodal.api.context import Rooms
+from crossmodal.api.direct import DirectRoute
 from crossmodal.api.encoding import Json
 from crossmodal.api.openapi import takes
 from crossmodal.api.schemas.duplicates import DuplicatesAnswer, DuplicatesQuery
@@ -15,7 +16,7 @@ from crossmodal.records import Modality
 from crossmodal.search.duplicates import Linkage, Method, Wanted
 from crossmodal.store.filters import parse_filter
 
-router = APIRouter(tags=["duplicates"])
+router = APIRouter(route_class=DirectRoute, tags=["duplicates"])
 
 
 @router.post("/duplicates", openapi_extra=takes(DuplicatesQuery), responses={200: {"model": DuplicatesAnswer}})

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from crossmodal.api.bodies import JSON, MULTIPART, content_type, json_field, read_form, read_json
 from crossmodal.api.caller import Who
 from crossmodal.api.context import Rooms
+from crossmodal.api.direct import DirectRoute
 from crossmodal.api.encoding import Json
 from crossmodal.api.openapi import json_text, links_to_items, takes
 from crossmodal.api.problems import ProblemResponse
@@ -24,7 +25,7 @@ from crossmodal.search.intake import Intake, together
 from crossmodal.search.texts import MAX_ID_CHARS, is_encodable
 from crossmodal.store.metadata import check_metadata
 
-router = APIRouter(prefix="/index", tags=["index"])
+router = APIRouter(route_class=DirectRoute, prefix="/index", tags=["index"])
 
 M = TypeVar("M", bound=BaseModel)
 

@@ -10,6 +10,7 @@ import crossmodal
 from crossmodal.api.bodies import json_field
 from crossmodal.api.caller import ANYBODY, Who, caller_of
 from crossmodal.api.context import Rooms
+from crossmodal.api.direct import DirectRoute
 from crossmodal.api.encoding import Json
 from crossmodal.api.rendering import render_item
 from crossmodal.api.schemas.base import ItemAnswer
@@ -20,7 +21,7 @@ from crossmodal.imaging.formats import MEDIA_TYPES
 from crossmodal.records import Item, Modality
 from crossmodal.store.filters import parse_filter
 
-router = APIRouter(tags=["items"])
+router = APIRouter(route_class=DirectRoute, tags=["items"])
 
 _THUMBNAIL_TYPE = "image/webp"
 _MODALITY = {"enum": [each.value for each in Modality]}

@@ -6,12 +6,13 @@ from fastapi import APIRouter, Request
 
 from crossmodal.api.caller import Who
 from crossmodal.api.context import Rooms
+from crossmodal.api.direct import DirectRoute
 from crossmodal.api.encoding import Json
 from crossmodal.api.openapi import json_text, takes
 from crossmodal.api.pictured import read_pictured
 from crossmodal.api.schemas.moderate import ModerateAnswer, ModerationOptions, PictureToModerate
 
-router = APIRouter(tags=["moderate"])
+router = APIRouter(route_class=DirectRoute, tags=["moderate"])
 
 
 @router.post(

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request
 
 from crossmodal.api.bodies import read_json
 from crossmodal.api.context import Rooms
+from crossmodal.api.direct import DirectRoute
 from crossmodal.api.encoding import Json
 from crossmodal.api.openapi import takes
 from crossmodal.api.problems import at
@@ -20,7 +21,7 @@ from crossmodal.records import Embedding
 from crossmodal.search.intake import together
 from crossmodal.wiring import Container
 
-router = APIRouter(prefix="/v1", tags=["openai"])
+router = APIRouter(route_class=DirectRoute, prefix="/v1", tags=["openai"])
 
 _FEW = 4
 """Requests for more embeddings than this are bulk work, as in `/embed/*`."""

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Request
 from crossmodal.api.bodies import read_json
 from crossmodal.api.caller import Caller, Who
 from crossmodal.api.context import Rooms
+from crossmodal.api.direct import DirectRoute
 from crossmodal.api.encoding import Json
 from crossmodal.api.openapi import takes
 from crossmodal.api.pictured import need_one, read_pictured
@@ -24,7 +25,7 @@ from crossmodal.records import Modality
 from crossmodal.search.querying import Answer
 from crossmodal.wiring import Container
 
-router = APIRouter(prefix="/search", tags=["search"])
+router = APIRouter(route_class=DirectRoute, prefix="/search", tags=["search"])
 
 
 @router.post("/text-to-image", openapi_extra=takes(TextQuery), responses={200: {"model": TextSearchAnswer}})

@@ -29,6 +29,7 @@ def run(*, kept: bool | None) -> Run:
 def test_what_is_written(tmp_path: Path, *, kept: bool | None, said: str) -> None:
     write(run(kept=kept), tmp_path / "new")
     assert {path.name for path in (tmp_path / "new").iterdir()} == {
+        "growth.png",
         "latencies.png",
         "report.html",
         "report.json",

@@ -1,12 +1,14 @@
 """Load goes to this machine alone, and locust stays in its own processes."""
 
+import os
+import socket
 import subprocess
 import sys
 
 import pytest
 
 from loadtests.__main__ import main
-from loadtests.targets import local_target
+from loadtests.targets import listening_at, local_target
 from tools.servers import ROOT
 
 SECONDS = 60
@@ -45,6 +47,13 @@ def test_anything_else_is_refused(url: str) -> None:
         local_target(url)
 
 
+def test_the_process_that_listens_is_found() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        assert listening_at(port) == os.getpid()
+    assert listening_at(port) is None
+
+
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
@@ -55,6 +64,7 @@ def test_anything_else_is_refused(url: str) -> None:
         (("run", "--rate", "inf", "--open"), "inf is not between"),
         (("knee", "--most", "1000"), "1000 is not between 1 and 128"),
         (("run", "--rate", "5"), "--rate is of --open"),
+        (("run", "--leak", "1024", "--url", "http://127.0.0.1:3000"), "--leak is of a service that is started"),
         (("run", "--open", "--users", "5"), "no --users"),
         (("run", "--open", "--shape", "spike"), "no other --shape"),
         (("run", "--slo", "nowhere.yaml"), "No such file"),
