@@ -33,6 +33,7 @@ _MEMORY = Path("/dev/shm")  # noqa: S108 -- a folder of our own is made there
 EXIT_MISCONFIGURED = 78
 """EX_CONFIG of sysexits.h."""
 _GIVE_UP_SIGNAL = signal.SIGUSR1
+_ASK_AGAIN_SECONDS = 0.5
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _SERVICE = "--service-name"
 """Comes before a service's name on the command lines of its workers."""
@@ -92,6 +93,27 @@ def supervise() -> None:
     signal.signal(_GIVE_UP_SIGNAL, give_up)
     atexit.register(exit_with_status)  # before the next one, for the last one registered runs first
     keep_metrics_in_memory()
+    _insist_on_sigterm()
+
+
+def _insist_on_sigterm() -> None:
+    """In the parent: let SIGTERM end it at whatever moment it comes.
+
+    Circus, which keeps the workers, refuses to quit while it starts or counts them, and forgets that it was asked. So
+    it is asked until its event loop ends; while it is ending it refuses, too, and goes on ending.
+    """
+    from circus.sighandler import SysHandler
+
+    def handle_term(self: SysHandler) -> None:
+        loop = self.controller.loop
+
+        def ask() -> None:
+            self.quit()
+            loop.call_later(_ASK_AGAIN_SECONDS, ask)
+
+        loop.add_callback_from_signal(ask)
+
+    SysHandler.handle_term = handle_term
 
 
 def end_server(parent: int) -> None:

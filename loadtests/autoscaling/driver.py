@@ -72,6 +72,7 @@ class _Log:
 
     def __init__(self) -> None:
         self.lines: list[str] = []
+        self._lock = threading.Lock()
         self._began = time.monotonic()
 
     def begin(self) -> None:
@@ -82,9 +83,10 @@ class _Log:
         return time.monotonic() - self._began
 
     def __call__(self, what: str) -> None:
-        line = f"{self.second:7.1f} s  {what}"
-        self.lines.append(line)
-        print(line, flush=True)
+        with self._lock:
+            line = f"{self.second:7.1f} s  {what}"
+            self.lines.append(line)
+            print(line, flush=True)
 
 
 class _Load(threading.Thread):

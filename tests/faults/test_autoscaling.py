@@ -9,7 +9,7 @@ from loadtests.autoscaling.driver import Course, Setting, run
 from loadtests.autoscaling.manifest import read_rule
 from loadtests.autoscaling.phases import MIX, parse
 
-PHASES = "1x6 40x14 1x16 1x12:update 10x6"
+PHASES = "1x6 40x16 1x36:update"
 """1 and 40 times are so far apart that one encoder is enough for the one, and two are not for the other, on any machine."""
 RATE = 0.4
 
@@ -33,15 +33,13 @@ def test_every_request_is_answered(course: Course) -> None:
 
 def test_encoders_follow_the_load_up_and_down(course: Course) -> None:
     wanted = [moment.desired for moment in course.moments]
-    ready = [moment.ready for moment in course.moments]
     assert (wanted[0], max(wanted)) == (1, 3)
-    assert max(ready) >= 2
-    after = [moment for moment in course.moments if 20 < moment.second < 36]
-    assert after[-1].desired < 3
+    assert max(moment.ready for moment in course.moments) >= 2
+    assert min(moment.desired for moment in course.moments if moment.second > 22) < 3
 
 
 def test_all_were_replaced_and_ended_as_they_should(course: Course) -> None:
     assert course.faults == []
     said = "\n".join(course.lines)
     assert "rolling update is done" in said
-    assert said.count("ended with status 0") >= 1
+    assert said.count("ended with status 0") >= 3

@@ -22,7 +22,7 @@ from crossmodal.supervision import (
     outcome,
     served,
 )
-from tools.servers import ROOT
+from tools.servers import ROOT, free_port
 
 Start = Callable[..., subprocess.Popen[str]]
 
@@ -301,3 +301,35 @@ print([name for name in heavy if name in sys.modules], service.app)
         cwd=ROOT, env=os.environ | {"CROSSMODAL_MODEL": "tiny"}, capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip
     assert outcome.stdout.splitlines()[-1] == "[] None"
+
+
+ARBITER = """
+from circus import get_arbiter
+{supervise}
+watchers = [dict(name=name, cmd="sleep", args="60", numprocesses=1) for name in ("first", "second")]
+arbiter = get_arbiter(watchers, controller=sys.argv[1], pubsub_endpoint=sys.argv[2], warmup_delay=1.5)
+print("ready", flush=True)
+arbiter.start()
+"""
+
+
+def starting(start: Start, supervise: str) -> subprocess.Popen[str]:
+    """A parent that takes three seconds to start its workers, and is asked to end in the midst of that."""
+    endpoints = [f"tcp://127.0.0.1:{free_port()}" for _ in range(2)]
+    process = start("import sys" + ARBITER.format(supervise=supervise), *endpoints)
+    time.sleep(0.75)
+    process.send_signal(signal.SIGTERM)
+    return process
+
+
+def test_a_parent_that_is_starting_its_workers_ends_when_it_has(start: Start) -> None:
+    assert starting(start, "supervision.supervise()").wait(30) == 0
+
+
+@pytest.mark.slow
+def test_left_to_itself_it_would_forget(start: Start) -> None:
+    process = starting(start, "")
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(8)
+    process.send_signal(signal.SIGTERM)  # now it has started them
+    assert process.wait(30) == 0
