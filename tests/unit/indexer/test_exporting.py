@@ -60,7 +60,7 @@ def test_what_goes_with_int8_alone_is_refused(arguments: list[str]) -> None:
         ("nowhere", "README.md", "is not a folder"),
         ("samples", "nowhere", "is not a file"),
         ("models", "README.md", "half of them calibrate, half of them judge; 0 were given."),
-        ("samples", "bentofile.yaml", "half of them calibrate, half of them judge; 28 were given."),
+        ("samples", "requirements/uv.in", "half of them calibrate, half of them judge; 1 were given."),
     ],
 )
 def test_samples_that_are_not_there_are_said_before_the_model_is_loaded(pictures: str, texts: str, reason: str) -> None:
