@@ -5,9 +5,10 @@ import shutil
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+import open_clip
 import pytest
 
 from crossmodal.clip import loading, spec
@@ -127,6 +128,27 @@ def test_a_model_of_the_hub_is_baked_with_its_revision(hub_model: tuple[Path, by
     offline = load_model(f"local-dir:{tmp_path / 'baked'}", device="cpu", precision="fp32")
     assert offline.info.name == "hf-hub:org/small"
     np.testing.assert_array_equal(offline.embed_texts(TEXTS).embeddings, by_hub.embed_texts(TEXTS).embeddings)
+
+
+def test_a_model_of_the_catalogue_keeps_its_name_and_its_fingerprint(
+    hub_model: tuple[Path, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cached, weights = hub_model
+    in_hub_cache(cached, weights, named=sha256(weights).hexdigest())
+    described = json.loads((cached / CONFIG).read_text())["model_cfg"]
+    monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, "Small-16", described)
+    source = {"hf_hub": "org/small/", "mean": (0.5, 0.5, 0.5), "interpolation": "bilinear"}
+    monkeypatch.setitem(open_clip.pretrained._PRETRAINED, "Small-16", {"some_tag": source})
+    manifest = bake_model(Recipe("Small-16/some-tag", "both"), tmp_path / "baked", exports=tmp_path / "exports")
+    published = load_model("Small-16/some_tag", device="cpu", precision="fp32")
+    assert (manifest.name, manifest.revision) == ("Small-16/some_tag", COMMIT)
+    assert manifest.fingerprint == published.info.fingerprint
+    monkeypatch.undo()  # neither the catalogue nor the hub is asked again
+    runtimes: tuple[Literal["torch", "openvino"], ...] = ("torch", "openvino")
+    for runtime in runtimes:
+        loaded = load_model(f"local-dir:{tmp_path / 'baked'}", device="cpu", precision="fp32", runtime=runtime)
+        assert (loaded.info.name, loaded.info.fingerprint) == ("Small-16/some_tag", manifest.fingerprint)
+        assert loaded.info.preprocessing == published.info.preprocessing
 
 
 def test_another_revision_than_the_cache_has_is_not_taken_for_it(hub_model: tuple[Path, bytes], tmp_path: Path) -> None:
