@@ -137,6 +137,13 @@ Vectors = Annotated[NDArray[np.float32], ContentType("application/json")]
 """The content type keeps BentoML from rebuilding a JSON schema for every response."""
 
 
+def _supervise() -> None:
+    from bentoml._internal.utils.circus import Arbiter
+
+    supervision.supervise()
+    supervision.stop_before_cleaning(Arbiter)
+
+
 @contextmanager
 def _as_status() -> Iterator[None]:
     """Carry our errors between services as BentoML does: by their HTTP status."""
@@ -185,7 +192,7 @@ class Encoder:
     @staticmethod
     def supervise() -> None:
         """In the parent process, before any worker starts."""
-        supervision.supervise()
+        _supervise()
 
     @bentoml.on_startup
     async def start(self) -> None:
@@ -345,7 +352,7 @@ class CrossModalSearch:
     @staticmethod
     def supervise() -> None:
         """In the parent process, before any worker starts."""
-        supervision.supervise()
+        _supervise()
 
     @bentoml.on_startup
     async def start(self) -> None:

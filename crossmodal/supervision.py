@@ -20,7 +20,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import psutil
 
@@ -114,6 +114,21 @@ def _insist_on_sigterm() -> None:
         loop.add_callback_from_signal(ask)
 
     SysHandler.handle_term = handle_term
+
+
+def stop_before_cleaning(arbiter: type) -> None:
+    """In the parent: let BentoML's ``arbiter`` delete the folder of its workers' sockets when it ends, not when it begins to.
+
+    It deletes it before the workers are asked to end. An API that finishes what it has could then open no new connection to
+    the encoder, and answered 503 wherever those that were open did not suffice.
+    """
+    stop_workers: Any = arbiter.__mro__[1].stop  # type: ignore[attr-defined]  # circus's own
+
+    def stop(self: Any) -> Any:
+        atexit.register(self.exit_stack.close)  # what is registered more than once finds nothing left to close
+        return stop_workers(self)
+
+    arbiter.stop = stop  # type: ignore[attr-defined]
 
 
 def end_server(parent: int) -> None:

@@ -42,11 +42,14 @@ def test_sigterm_finishes_what_is_under_way(start: Start, way: str) -> None:
     assert readiness(server) == "ConnectError"
 
 
-def test_requests_are_taken_while_load_balancers_learn_of_the_end(start: Start) -> None:
-    server = start(DRAIN="4")
+@pytest.mark.parametrize("way", ["local", "service"])
+def test_requests_are_taken_while_load_balancers_learn_of_the_end(start: Start, way: str) -> None:
+    server = start(DRAIN="4", ENCODER=way)
     server.process.send_signal(signal.SIGTERM)
     until(lambda: readiness(server) == "503", within=2)
-    assert embed(server).status_code == 200
+    with ThreadPoolExecutor(8) as pool:  # more than the API has connections to the encoder
+        answers = list(pool.map(lambda number: embed(server, [f"{number} {text}" for text in WORK[:100]]), range(8)))
+    assert [answer.status_code for answer in answers] == [200] * 8
     assert server.process.wait(30) == 0
 
 
