@@ -19,6 +19,8 @@ export BENTOML_HOME ?= $(abspath $(DATA))/bentoml
 export BENTOML_DO_NOT_TRACK := True
 # Idle threads of the model sleep instead of spinning on the cores that decode and answer.
 export OMP_WAIT_POLICY ?= passive
+# Some library sets the C locale as it goes along; texts are UTF-8 all the same.
+export PYTHONUTF8 := 1
 
 SERVE = $(BIN)/bentoml serve service:CrossModalSearch --host $(HOST) --port $(PORT)
 

@@ -113,7 +113,7 @@ def machine() -> dict[str, object]:
     """What a reader must know of where the figures come from."""
     found = [
         line.partition(":")[2].strip()
-        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         if line.startswith("model name")
     ]
     revision = subprocess.run(

@@ -59,7 +59,7 @@ def measure_one(path: Path) -> None:
 
 def peak_kilobytes() -> int:
     """The most resident memory this program had so far; ``ru_maxrss`` counts what started it, too."""
-    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="utf-8"))
     return int(found[1]) if found else 0
 
 
@@ -156,7 +156,7 @@ def start_up(rounds: int) -> None:
 
 def resident(pid: int) -> int:
     """Bytes of resident memory of a process."""
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize()
+    return int(Path(f"/proc/{pid}/statm").read_text(encoding="utf-8").split()[1]) * resource.getpagesize()
 
 
 async def bombs(rounds: int) -> None:

@@ -284,3 +284,14 @@ class FingerprintMismatch(ServerError):
 
     code = "fingerprint_mismatch"
     title = "The collection belongs to another model"
+
+
+def error_codes() -> set[str]:
+    """The code of every error of the tree."""
+    kinds: list[type[CrossModalError]] = [CrossModalError]
+    codes: set[str] = set()
+    while kinds:
+        kind = kinds.pop()
+        codes.add(kind.code)
+        kinds += kind.__subclasses__()
+    return codes

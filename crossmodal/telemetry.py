@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from contextvars import ContextVar, Token
+from itertools import product
 from types import TracebackType
 from typing import TextIO, cast
 
@@ -16,7 +17,7 @@ import structlog
 from prometheus_client import Counter, Gauge, Histogram
 
 from crossmodal import tracing
-from crossmodal.errors import ClientError, CrossModalError, Shed
+from crossmodal.errors import ClientError, CrossModalError, Shed, error_codes
 
 STAGES = ("fetch", "decode", "queue", "embed", "store", "compare")
 """The stages of a request, in the order they happen; `Server-Timing` names them."""
@@ -92,6 +93,10 @@ for _reason in Shed:
     _SHED.labels(_reason)
 for _operation in STORE_OPERATIONS:
     _STORE_FAILURES.labels(_operation)
+for _code in sorted(error_codes()):
+    _PROBLEMS.labels(_code)
+for _work, _status in product(("interactive", "bulk"), ("2xx", "4xx", "5xx")):
+    _REQUEST_SECONDS.labels(_work, _status)
 # Looking a series up by its labels takes as long as all the rest of timing a block.
 _OF_STAGE = {name: _STAGE_SECONDS.labels(name) for name in STAGES}
 _OF_OPERATION = {name: _STORE_SECONDS.labels(name) for name in STORE_OPERATIONS}

@@ -66,7 +66,7 @@ def _start(environment: Environment, **_: Any) -> None:
         environment.events.request.remove_listener(count)
         environment.events.test_stop.remove_listener(write)
         if given.record:
-            Path(given.record).write_text(json.dumps(recorder.as_json()))
+            Path(given.record).write_text(json.dumps(recorder.as_json()), encoding="utf-8")
 
     environment.events.request.add_listener(count)
     environment.events.test_stop.add_listener(write)

@@ -71,7 +71,7 @@ class Slo(BaseModel):
 def load_slo(path: Path) -> Slo:
     """Read a file of objectives. Raises ``ValueError`` naming what is wrong in it, and ``OSError``."""
     try:
-        return Slo.model_validate(yaml.safe_load(path.read_text()))
+        return Slo.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (ValidationError, yaml.YAMLError) as error:
         raise ValueError(f"{path.name} holds no objectives: {error}") from error
 

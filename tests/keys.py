@@ -13,6 +13,6 @@ def entry(key: str = "cms_a", **members: Any) -> dict[str, Any]:
 
 
 def write_keys(path: Path, *entries: Any, mode: int = 0o600) -> Path:
-    path.write_text(json.dumps(list(entries)))
+    path.write_text(json.dumps(list(entries)), encoding="utf-8")
     path.chmod(mode)
     return path

@@ -27,7 +27,7 @@ class Unsupported(Exception):
 
 def documents(path: Path) -> list[Document]:
     """The documents of one YAML file."""
-    return [document for document in yaml.safe_load_all(path.read_text()) if document is not None]
+    return [document for document in yaml.safe_load_all(path.read_text(encoding="utf-8")) if document is not None]
 
 
 def build(folder: Path) -> list[Document]:

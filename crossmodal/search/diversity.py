@@ -20,11 +20,11 @@ def diversify(candidates: Sequence[ScoredItem], *, count: int, diversity: float)
     scores = np.array([candidate.score for candidate in candidates], dtype=np.float32)
     nearest_chosen = np.full(len(candidates), -np.inf, dtype=np.float32)
     chosen: list[int] = [int(scores.argmax())]
+    merits = (1.0 - diversity) * scores
     while len(chosen) < min(count, len(candidates)):
-        nearest_chosen = np.maximum(nearest_chosen, embeddings @ embeddings[chosen[-1]])
-        gain = (1.0 - diversity) * scores - diversity * nearest_chosen
-        gain[chosen] = -np.inf
-        chosen.append(int(gain.argmax()))
+        merits[chosen[-1]] = -np.inf
+        np.maximum(nearest_chosen, embeddings @ embeddings[chosen[-1]], out=nearest_chosen)
+        chosen.append(int((merits - diversity * nearest_chosen).argmax()))
     return chosen[:count]
 
 

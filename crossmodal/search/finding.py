@@ -1,8 +1,10 @@
 """From a query to its hits: candidates of each modality, put in one order, cut to the window that was asked for."""
 
 import asyncio
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from crossmodal.records import Contribution, Hit, Modality, Partition, ScoredItem
 from crossmodal.search.diversity import diversify
@@ -15,6 +17,13 @@ from crossmodal.telemetry import stage
 POOL = 500
 """Answers that are not in the order of one search are ordered among this many of the best, whatever the page, so that
 pages are slices of one order. What lies beyond follows as the search found it."""
+
+FEW = 64
+"""So many candidates are ordered, or compared part by part, in the event loop; more take milliseconds, beside it."""
+
+Beside = Callable[..., Awaitable[Any]]
+"""Runs a function of some arguments where it keeps nobody waiting."""
+T = TypeVar("T")
 
 ANY = tuple(Modality)
 """The targets of a search for items of any modality."""
@@ -63,6 +72,7 @@ class Finder:
     def __init__(self, store: VectorStore, calibrations: Calibrations) -> None:
         self._store = store
         self._calibrations = calibrations
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="finder")
 
     async def find(
         self,
@@ -78,19 +88,21 @@ class Finder:
         """
         calibration = await self._calibrations.now()
         searches = [
-            _Search(self._store, Partition(tenant, target), parts, calibration, window, without_contents)
+            _Search(self._store, Partition(tenant, target), parts, calibration, window, without_contents, self._beside)
             for target in targets
         ]
         with stage("store"):
             if len(searches) == 1 and searches[0].is_plain:
                 return _hits(_relevant(await searches[0].page(), window))
             lists = await asyncio.gather(*(search.best() for search in searches))
-        # What is not relevant goes before the window is cut: a page in the middle must not come out empty.
-        pool = sorted(_relevant((each for found, _ in lists for each in found), window), key=_by_logit)
-        rest = sorted(_relevant((each for _, found in lists for each in found), window), key=_by_what_is_wanted)
-        if window.diversity:
-            pool = _diverse(pool, window, by_cosine=len(searches) == 1 and not searches[0].has_unwanted)
-        return _hits((pool + rest)[window.offset : window.end])
+        by_cosine = len(searches) == 1 and not searches[0].has_unwanted
+        if window.diversity or sum(len(found) for parts in lists for found in parts) > FEW:
+            return await self._beside(_ordered, lists, window, by_cosine)
+        return _ordered(lists, window, by_cosine)
+
+    async def _beside(self, work: Callable[..., T], *arguments: object) -> T:
+        """Compute beside the event loop, for everybody one after the other: several threads would only take turns."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
 
 
 class _Search:
@@ -104,7 +116,9 @@ class _Search:
         calibration: Calibration,
         window: Window,
         without_contents: Collection[str],
+        beside: Beside,
     ) -> None:
+        self._beside = beside
         self._store = store
         self._partition = partition
         self._aim = Aim(parts, partition.modality, calibration)
@@ -148,6 +162,12 @@ class _Search:
             with_embeddings=self._with_embeddings,
             exact=self._window.exact,
         )
+        if self._with_embeddings and len(scored) > FEW:
+            found: list[_Found] = await self._beside(self._read, scored, avoiding)
+            return found
+        return self._read(scored, avoiding)
+
+    def _read(self, scored: Sequence[ScoredItem], avoiding: bool) -> list[_Found]:  # noqa: FBT001 -- for a thread
         return [self._found(self._aim.rescored(each) if avoiding else each) for each in scored]
 
     def _found(self, scored: ScoredItem) -> _Found:
@@ -156,6 +176,16 @@ class _Search:
             return _Found(scored, wanted, wanted)
         explained = self._aim.contributions(scored.embedding) if self._window.explain else ()
         return _Found(scored, wanted - self._aim.penalty(scored.embedding), wanted, explained)
+
+
+def _ordered(lists: Sequence[tuple[list[_Found], list[_Found]]], window: Window, by_cosine: bool) -> list[Hit]:  # noqa: FBT001 -- for a thread
+    """The window of all that was found, in one order."""
+    # What is not relevant goes before the window is cut: a page in the middle must not come out empty.
+    pool = sorted(_relevant((each for found, _ in lists for each in found), window), key=_by_logit)
+    rest = sorted(_relevant((each for _, found in lists for each in found), window), key=_by_what_is_wanted)
+    if window.diversity:
+        pool = _diverse(pool, window, by_cosine=by_cosine)
+    return _hits((pool + rest)[window.offset : window.end])
 
 
 def _diverse(found: Sequence[_Found], window: Window, *, by_cosine: bool) -> list[_Found]:

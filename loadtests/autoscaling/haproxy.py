@@ -126,7 +126,7 @@ class Balancer:
             else:
                 return
         self.stop()
-        raise Refused(log.read_text(errors="replace"))
+        raise Refused(log.read_text(encoding="utf-8", errors="replace"))
 
     def tell(self, command: str) -> str:
         """What HAProxy answers to ``command``. Raises ``OSError``."""

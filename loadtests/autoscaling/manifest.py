@@ -112,7 +112,7 @@ class Rule:
 
 def read_rule(path: Path = ENCODER) -> Rule:
     """The rule of a ScaledObject with one trigger. Raises ``Unknown`` for what it says and this does not know."""
-    spec = yaml.safe_load(path.read_text())["spec"]
+    spec = yaml.safe_load(path.read_text(encoding="utf-8"))["spec"]
     (trigger,) = spec["triggers"]
     if (trigger["type"], trigger["metricType"]) != ("prometheus", "AverageValue"):
         raise Unknown(f"a trigger of type {trigger['type']}, {trigger['metricType']}")

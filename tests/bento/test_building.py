@@ -60,13 +60,13 @@ def test_settings_decide_which_services_a_bento_has(tmp_path: Path) -> None:
 
 def names(path: Path) -> list[str]:
     """The packages that a requirements file names itself."""
-    lines = path.read_text().splitlines()
+    lines = path.read_text(encoding="utf-8").splitlines()
     return [found[0].lower() for line in lines if (found := re.match(r"[A-Za-z][\w.-]*", line))]
 
 
 def locked(path: Path) -> dict[str, set[str]]:
     """Each pinned package with its hashes."""
-    lines = path.read_text().replace("\\\n", " ").splitlines()
+    lines = path.read_text(encoding="utf-8").replace("\\\n", " ").splitlines()
     found = (re.match(r"([\w.-]+==\S+)", line) for line in lines)
     return {each[1]: set(re.findall(r"sha256:\w+", each.string)) for each in found if each}
 

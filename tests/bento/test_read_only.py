@@ -53,7 +53,7 @@ def test_it_serves_with_nothing_writable_but_what_a_pod_mounts(
     try:
         container.wait_until_ready()
         stats = use(container)
-        status = Path("/proc", str(container.inside.pid), "status").read_text()
+        status = Path("/proc", str(container.inside.pid), "status").read_text(encoding="utf-8")
         health = healthy(dockerfile, container.port)
         container.inside.send_signal(signal.SIGTERM)
         ended = container.process.wait(STOP_SECONDS)

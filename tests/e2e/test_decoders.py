@@ -53,7 +53,7 @@ def test_decoders_end_with_their_server(tmp_path: Path) -> None:
         assert "takes too long to decode: over 0.5 s" in answer.json()["detail"]
         assert httpx.post(f"{server.url}/embed/images", files={"files": ("x", good)}, timeout=60).status_code == 200
         assert 'crossmodal_lost_decoders_total{reason="deadline"} 1.0' in httpx.get(f"{server.url}/metrics").text
-        assert "libtorch" not in Path(f"/proc/{next(iter(decoders(server)))}/maps").read_text()
+        assert "libtorch" not in Path(f"/proc/{next(iter(decoders(server)))}/maps").read_text(encoding="utf-8")
 
         before = list(decoders(server))
         (api,) = set(decoders(server).values())

@@ -38,7 +38,7 @@ def expected() -> dict[str, dict[str, float]]:
 
 
 def means(file: Path) -> dict[str, dict[str, float]]:
-    document: dict[str, Any] = json.loads(file.read_text())
+    document: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     return {
         name: {metric: each["mean"] for metric, each in direction["metrics"].items()}
         for name, direction in document["directions"].items()

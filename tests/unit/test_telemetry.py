@@ -6,9 +6,10 @@ from contextlib import suppress
 
 import pytest
 import structlog
+from prometheus_client import REGISTRY
 
 from crossmodal import telemetry
-from crossmodal.errors import NotFound, Overloaded, StoreUnavailable
+from crossmodal.errors import NotFound, Overloaded, StoreUnavailable, error_codes
 from tests.metrics import sample, shedding
 
 
@@ -151,3 +152,10 @@ def test_the_model_and_whether_it_is_ready_are_shown() -> None:
     assert sample("crossmodal_ready") == 1
     telemetry.show_ready(ready=False)
     assert sample("crossmodal_ready") == 0
+
+
+def test_series_of_what_alerts_look_for_are_there_before_the_first_of_a_kind() -> None:
+    for code in error_codes():
+        assert REGISTRY.get_sample_value("crossmodal_problems_total", {"code": code}) is not None
+    labels = {"work": "interactive", "status": "5xx"}
+    assert REGISTRY.get_sample_value("crossmodal_request_seconds_count", labels) is not None

@@ -110,7 +110,7 @@ def test_the_knee_follows_from_the_size_of_a_batch_until_it_is_measured(path: Pa
         defaults: dict[str, Any] = {field.name: field.default for field in fields(ModelInfo)}
         batch = defaults["batch_images"]  # a CPU's; a GPU's is unknown
         assert service["config_overrides"]["traffic"]["concurrency"] == 2 * batch
-    assert path.read_text().count("# KNEE") == len(SERVICES)
+    assert path.read_text(encoding="utf-8").count("# KNEE") == len(SERVICES)
 
 
 def test_a_bento_built_as_the_file_says_has_the_services_that_it_names(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def gone(pid: int) -> bool:
     until = time.monotonic() + 10
     while time.monotonic() < until:
         try:
-            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+            state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
         except FileNotFoundError:
             return True
         if state in "ZX":
@@ -129,7 +129,7 @@ def test_it_inherits_no_secrets_and_knows_no_model(monkeypatch: pytest.MonkeyPat
         targets = [str(path.readlink()) for path in Path(f"/proc/{own.pid}/fd").iterdir()]
         assert sorted({target.partition(":")[0] for target in targets}) == ["/dev/null", "pipe"]
         assert len(targets) == 5  # the input, silence for both outputs and its spare, the answers
-        maps = Path(f"/proc/{own.pid}/maps").read_text()
+        maps = Path(f"/proc/{own.pid}/maps").read_text(encoding="utf-8")
         assert "_imaging" in maps
         assert "torch" not in maps
     finally:

@@ -30,8 +30,8 @@ def test_a_key_is_shown_once_and_only_its_hash_is_kept(file: Path) -> None:
     key = result.stdout.strip()
     assert key.startswith("cms_")
     assert "only time" in result.stderr
-    assert key not in file.read_text()
-    assert json.loads(file.read_text()) == [
+    assert key not in file.read_text(encoding="utf-8")
+    assert json.loads(file.read_text(encoding="utf-8")) == [
         {
             "name": "shop",
             "tenant": "acme",
@@ -86,11 +86,11 @@ def test_what_the_service_would_refuse_is_not_written(file: Path, arguments: tup
 
 
 def test_a_broken_file_is_left_as_it_is(file: Path) -> None:
-    file.write_text('[{"key": "cms_secret"}]')
+    file.write_text('[{"key": "cms_secret"}]', encoding="utf-8")
     result = make(file)
     assert result.exit_code == 2
     assert "keys in clear" in result.stderr
-    assert file.read_text() == '[{"key": "cms_secret"}]'
+    assert file.read_text(encoding="utf-8") == '[{"key": "cms_secret"}]'
 
 
 def test_the_list_shows_everything_but_hashes(file: Path) -> None:

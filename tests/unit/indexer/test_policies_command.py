@@ -115,11 +115,13 @@ def test_a_bad_line_is_named(tmp_path: Path, line: str, said: str) -> None:
 def test_thresholds_are_written_and_nothing_else_changes(file: Path) -> None:
     file.chmod(0o640)
     write_thresholds(file, {"red": 0.125, "blue": 0.5})
-    assert file.read_text() == FILE.replace("0.50 ", "0.125 ").replace("threshold: 1,", "threshold: 0.5,")
+    assert file.read_text(encoding="utf-8") == FILE.replace("0.50 ", "0.125 ").replace(
+        "threshold: 1,", "threshold: 0.5,"
+    )
     assert file.stat().st_mode & 0o777 == 0o640
     write_thresholds(file, {"blue": 1e-09})
     assert [policy.threshold for policy in load_policies(file)] == [0.125, 1e-09]
-    assert "# a guess" in file.read_text()
+    assert "# a guess" in file.read_text(encoding="utf-8")
     file.write_bytes(FILE.replace("\n", "\r\n").encode())
     write_thresholds(file, {"red": 0.25})
     assert file.read_bytes() == FILE.replace("0.50 ", "0.25 ").replace("\n", "\r\n").encode()
@@ -127,10 +129,10 @@ def test_thresholds_are_written_and_nothing_else_changes(file: Path) -> None:
 
 def test_a_shared_threshold_is_not_written(file: Path) -> None:
     shared = FILE.replace("0.50 ", "&t 0.5 ").replace("threshold: 1,", "threshold: *t,")
-    file.write_text(shared)
+    file.write_text(shared, encoding="utf-8")
     with pytest.raises(ConfigurationError, match="policies share a threshold by an alias"):
         write_thresholds(file, {"blue": 0.25})
-    assert file.read_text() == shared
+    assert file.read_text(encoding="utf-8") == shared
 
 
 def test_text_before_the_policies_moves_nothing() -> None:

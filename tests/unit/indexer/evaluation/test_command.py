@@ -71,7 +71,7 @@ def test_options_that_mean_nothing_are_refused(file: Path, queries: Path, tmp_pa
 
 
 def test_each_bad_line_is_a_line_on_stderr(file: Path) -> None:
-    file.write_text(f'{GOOD}\n{{\n{GOOD}\n{{"image": "a.png"}}')
+    file.write_text(f'{GOOD}\n{{\n{GOOD}\n{{"image": "a.png"}}', encoding="utf-8")
     result = run("eval", "--pairs", file)
     assert (result.exit_code, result.stdout) == (2, "")
     first, second = result.stderr.splitlines()
