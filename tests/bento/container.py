@@ -80,14 +80,14 @@ class Container(Server):
         variables = image | serving | {f"CROSSMODAL_{name}": value for name, value in self._settings.items()}
         return [
             "bwrap", "--die-with-parent", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--as-pid-1",
-            *self._system(), *self._written(), "--remount-ro", "/",
+            *self._system(), *self._written(), *self._installed(), "--remount-ro", "/",
             "--clearenv", *(word for name, value in variables.items() for word in ("--setenv", name, value)),
             "--chdir", f"{place}/src" if self._arguments else place,
             *_as_the_image_does(), *entry, *self._arguments,
         ]  # fmt: skip
 
     def _system(self) -> list[str]:
-        """What is read: the system, Python, the packages, and what was copied into the image."""
+        """What is read: the system, Python, and what was copied into the image."""
         words = ["--ro-bind", "/usr", "/usr", "--ro-bind", "/etc", "/etc", "--proc", "/proc", "--dev", "/dev"]
         for name in ("bin", "sbin", "lib", "lib64"):
             if Path("/", name).is_symlink():
@@ -96,9 +96,14 @@ class Container(Server):
                 words += ["--ro-bind", f"/{name}", f"/{name}"]
         if not sys.base_prefix.startswith("/usr"):
             words += [*_above(sys.base_prefix), "--ro-bind", sys.base_prefix, sys.base_prefix]
+        return [*words, "--ro-bind", str(self._home / "image/home"), "/home"]
+
+    def _installed(self) -> list[str]:
+        """The packages, after what can be written to: they may lie below /tmp themselves."""
+        words = []
         for place in (VENV, str(self._packages)):  # its scripts name the place where it was made
             words += [*_above(place), "--ro-bind", str(self._packages), place]
-        return [*words, "--ro-bind", str(self._home / "image/home"), "/home"]
+        return words
 
     def _written(self) -> list[str]:
         words = []
