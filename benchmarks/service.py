@@ -9,7 +9,8 @@ round each of these is measured in turn, so that a busy neighbour hits all alike
 - the baselines of benchmarks/baselines.
 
 Whoever is not measured is stopped meanwhile. Prints tables and ratios after
-each round; writes benchmarks/results/service.json and service.png. About 13 minutes a round.
+each round; writes benchmarks/results/service.json and service.png. About 13 minutes a round, or 7 with --seconds 1.5,
+which is too short for many clients of pictures.
 """
 
 import argparse
