@@ -89,6 +89,7 @@ _begun: Future[ClipModel] | None = None
 """The model, if this process is the one that loads it: in a thread, while the rest is imported."""
 if supervision.served():
     configure_logging()
+    supervision.take_turns_quickly()
 if supervision.served() == (_API if settings.encoder is EncoderPlace.LOCAL else _ENCODER):
     _begun = supervision.begin(lambda: build_model(settings))
     _begun.add_done_callback(supervision.collect_nothing_meanwhile())

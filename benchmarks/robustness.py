@@ -226,18 +226,21 @@ def overload(folder: Path, seconds: float) -> Iterator[Row]:
         requests.append(request_bytes("POST", "/search/similar-images", body, kind))
     with serving(folder, "overload", STORE="memory:") as server:
         asyncio.run(closed_loop(server.url, requests, clients=16, seconds=3))
-        rounds = {
-            clients: asyncio.run(closed_loop(server.url, requests, clients=clients, seconds=8))
-            for clients in (8, 16, 32, 64)
-        }
-        peak = max(outcome.goodput for outcome in rounds.values())
-        flood: Outcome = asyncio.run(open_arrivals(server.url, requests, rate=3 * peak, seconds=seconds))
-        after = asyncio.run(closed_loop(server.url, requests, clients=16, seconds=8))
+
+        def goodputs() -> list[float]:
+            rounds = (closed_loop(server.url, requests, clients=clients, seconds=6) for clients in (16, 32, 64))
+            return [asyncio.run(each).goodput for each in rounds]
+
+        before = goodputs()
+        flood: Outcome = asyncio.run(open_arrivals(server.url, requests, rate=3 * max(before), seconds=seconds))
+        after = goodputs()
+    # The machine drifts within such a minute: the peak is of both sides, for the same number of clients.
+    peak = max(statistics.mean(pair) for pair in zip(before, after, strict=True))
     allowed = set(flood.statuses) <= {"200", "429", "503"}
     p99 = statistics.quantiles(flood.latencies, n=100)[98]
     yield Row(f"3x the knee for {seconds:.0f} s", "only 200, 429, 503; goodput >= 80 % of peak",
-              f"{dict(flood.statuses)}; peak {peak:.0f}/s, goodput {flood.goodput:.0f}/s ({flood.goodput / peak:.0%}), "
-              f"p99 of the 200s {p99:.1f} s; afterwards {after.goodput:.0f}/s",
+              f"{dict(flood.statuses)}; peak {peak:.0f}/s ({max(before):.0f} before, {max(after):.0f} after), "
+              f"goodput {flood.goodput:.0f}/s ({flood.goodput / peak:.0%}), p99 of the 200s {p99:.1f} s",
               allowed and flood.goodput >= 0.8 * peak)  # fmt: skip
 
 

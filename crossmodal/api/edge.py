@@ -2,23 +2,21 @@
 
 import asyncio
 import re
+import secrets
 import time
-import uuid
 from contextlib import nullcontext
 from http import HTTPStatus
 
-import structlog
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from crossmodal import telemetry, tracing
-from crossmodal.api.caller import ANYBODY, CALLER, Caller, set_caller
+from crossmodal.api.caller import ANYBODY, set_caller
 from crossmodal.api.exchange import Exchange
 from crossmodal.api.gate import NOBODY, Gatekeeper, challenge
-from crossmodal.api.traffic import BULK_PATHS, Traffic
+from crossmodal.api.record import Record
+from crossmodal.api.traffic import Traffic
 from crossmodal.errors import CrossModalError, ModelUnavailable
-
-log = structlog.get_logger()
 
 _CLIENT_ID = re.compile(r"[\x21-\x7e]{1,128}")
 
@@ -27,7 +25,6 @@ PROBES = frozenset({READY_PATH, "/livez", "/healthz"})
 """Answered whatever the load: who asks decides whether this process lives."""
 METRICS_PATH = "/metrics"
 _NOT_LOGGED = PROBES | {METRICS_PATH}
-_LOGGED_CHARS = 500
 
 PROBE_SECONDS = 4.0
 """A probe that takes longer is answered with 503: its reader has given up, or is about to."""
@@ -41,6 +38,7 @@ class EdgeMiddleware:
         self._app = app
         self._traffic = traffic
         self._gate = gate or Gatekeeper(None)
+        self._record = Record()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection event."""
@@ -69,7 +67,7 @@ class EdgeMiddleware:
                 await self._answer(exchange, scope)
             finally:
                 span.answered(exchange.status)
-                _record(scope, exchange.status, time.perf_counter() - began)
+                self._record.add(scope, exchange.status, time.perf_counter() - began)
 
     async def _answer(self, exchange: Exchange, scope: Scope) -> None:
         try:
@@ -100,21 +98,6 @@ class EdgeMiddleware:
             raise ModelUnavailable("a part of the service does not answer") from None
 
 
-def _record(scope: Scope, status: int, seconds: float) -> None:
-    """Count a request, and write a line for it: JSON, in which no path can begin a line of its own."""
-    telemetry.count_request("bulk" if scope["path"].startswith(BULK_PATHS) else "interactive", status, seconds)
-    caller = scope.get(CALLER)
-    log.info(
-        "request",
-        method=scope["method"],
-        path=scope["path"][:_LOGGED_CHARS],
-        status=status,
-        ms=round(seconds * 1000, 1),
-        caller=caller.name if isinstance(caller, Caller) else None,
-        client=(scope.get("client") or [None])[0],
-    )
-
-
 def _request_id(headers: Headers) -> str:
     given = headers.get("x-request-id", "")
-    return given if _CLIENT_ID.fullmatch(given) else uuid.uuid4().hex
+    return given if _CLIENT_ID.fullmatch(given) else secrets.token_hex(16)

@@ -25,6 +25,8 @@ SECURITY_HEADERS = {
     "form-action 'self'; frame-ancestors 'none'",
 }
 
+_SECURITY_HEADERS = [(name.lower().encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
+
 SENDING_FACTOR = 10
 """An answer that has begun may take this many times the time it had to begin: clients read slowly."""
 LINGER_SECONDS = 3.0
@@ -214,8 +216,8 @@ class Exchange:
         timing = telemetry.server_timing(telemetry.current_stages())
         if timing:
             headers["Server-Timing"] = timing
-        for name, value in SECURITY_HEADERS.items():
-            headers.setdefault(name, value)
+        given = {name for name, _ in headers.raw}
+        headers.raw.extend(header for header in _SECURITY_HEADERS if header[0] not in given)
         if self._traffic.draining:
             headers["Connection"] = "close"  # the next request goes to another replica
         unread = self._has_body and not self._complete.is_set()

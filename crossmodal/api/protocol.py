@@ -9,7 +9,7 @@ import asyncio
 import uuid
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 
 import uvicorn.config
 from starlette.types import ASGIApp
@@ -17,6 +17,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from crossmodal import telemetry
 from crossmodal.api.encoding import dump_json
+from crossmodal.api.joining import JoiningTransport
 from crossmodal.api.problems import MEDIA_TYPE, problem_body
 from crossmodal.errors import CrossModalError, HeadersTooLarge, MalformedBody, RequestTimeout
 
@@ -51,7 +52,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn narrows it
         """Give the first request its time."""
-        super().connection_made(transport)
+        super().connection_made(cast("asyncio.Transport", JoiningTransport(transport, self.loop)))
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -184,3 +184,11 @@ async def test_a_client_that_does_not_read_is_cut_off(
 async def _until_gone(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+async def test_head_and_body_of_an_answer_come_together(port: int) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    for _ in range(5):
+        writer.write(GOOD)
+        assert (await reader.read(65536)).endswith(b"\r\n\r\nfine")
+    writer.close()
