@@ -25,6 +25,7 @@ from starlette.types import ASGIApp
 from crossmodal import __version__, supervision, tracing
 from crossmodal.batching import Lane
 from crossmodal.clip.base import ClipModel
+from crossmodal.deadline import TimeoutMiddleware
 from crossmodal.encoder.serving import EncoderApp
 from crossmodal.encoder.wire import PATH as ENCODER_PATH
 from crossmodal.errors import (
@@ -115,6 +116,12 @@ def _trace(part: str) -> bool:
     return False
 
 
+def _forget_requests_in_time() -> None:
+    from bentoml._internal.server.http import traffic
+
+    traffic.TimeoutMiddleware = TimeoutMiddleware  # type: ignore[misc,assignment]  # built by this name for each service
+
+
 async def _nobody(*_: object) -> None:
     """Stand for the app where nothing is served."""
     raise RuntimeError("this process starts workers and serves nothing")
@@ -124,6 +131,7 @@ app: Any = None
 """The HTTP API's FastAPI app; None in the process that starts workers, which needs none of what that imports."""
 _mounted: ASGIApp = _nobody
 if not supervision.only_starts_workers():
+    _forget_requests_in_time()
     from crossmodal.api import create_app, protocol
     from crossmodal.api.foreign import Inside
 
