@@ -1,9 +1,10 @@
 """From a query to its hits: candidates of each modality, put in one order, cut to the window that was asked for."""
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from crossmodal.records import Contribution, Hit, Modality, Partition, ScoredItem
@@ -124,7 +125,7 @@ class _Search:
         self._aim = Aim(parts, partition.modality, calibration)
         self._window = window
         self._without_contents = without_contents
-        self._with_embeddings = bool(window.diversity or window.explain or self._aim.has_unwanted)
+        self._with_embeddings = bool(window.diversity or window.explain)
 
     @property
     def is_plain(self) -> bool:
@@ -138,21 +139,30 @@ class _Search:
 
     async def page(self) -> list[_Found]:
         """The window of the store's order."""
-        return await self._nearest(limit=self._window.n_results, offset=self._window.offset)
+        return await self._read(await self._nearest(limit=self._window.n_results, offset=self._window.offset))
 
     async def best(self) -> tuple[list[_Found], list[_Found]]:
         """Those to be ordered by logit, the same for every window, and those that follow them as far as it reaches."""
         if self.is_plain:
-            return await self._nearest(limit=self._window.end), []
-        found = await self._nearest(limit=max(self._window.end, POOL))
+            return await self._read(await self._nearest(limit=self._window.end)), []
+        scored = await self._nearest(limit=max(self._window.end, POOL))
         if not self._aim.has_unwanted:
-            return found, []
-        avoiding = await self._nearest(limit=POOL, avoiding=True)
-        pool = {each.scored.item.id: each for each in (*found[:POOL], *avoiding)}
-        return [*pool.values()], [each for each in found[POOL:] if each.scored.item.id not in pool]
+            return await self._read(scored), []
+        pool = {each.item.id for each in scored[:POOL]}
+        known = {each.item.id for each in scored}
+        for each in await self._nearest(limit=POOL, avoiding=True):
+            pool.add(each.item.id)
+            if each.item.id not in known:
+                scored.append(each)
+        scored, unlike = await self._compared(scored, known)
+        found = await self._read(scored, unlike)
+        return (
+            [each for each in found if each.scored.item.id in pool],
+            [each for each in found if each.scored.item.id not in pool],
+        )
 
-    async def _nearest(self, *, limit: int, offset: int = 0, avoiding: bool = False) -> list[_Found]:
-        scored = await self._store.search(
+    async def _nearest(self, *, limit: int, offset: int = 0, avoiding: bool = False) -> list[ScoredItem]:
+        return await self._store.search(
             self._partition,
             self._aim.avoiding() if avoiding else self._aim.direction,
             limit=limit,
@@ -162,20 +172,41 @@ class _Search:
             with_embeddings=self._with_embeddings,
             exact=self._window.exact,
         )
-        if self._with_embeddings and len(scored) > FEW:
-            found: list[_Found] = await self._beside(self._read, scored, avoiding)
+
+    async def _compared(
+        self, scored: Sequence[ScoredItem], known: Collection[str]
+    ) -> tuple[list[ScoredItem], Sequence[Sequence[float]]]:
+        """All of ``scored`` that are still there, with their cosines with ``direction``, and those with what is unwanted.
+
+        ``known`` are the ids of those that have the first already.
+        """
+        ids = [each.item.id for each in scored]
+        cosines = await self._store.cosines(self._partition, ids, [self._aim.direction, *self._aim.unwanted])
+        rows = [
+            (each if each.item.id in known else replace(each, score=row[0]), row[1:])
+            for each, row in zip(scored, cosines.tolist(), strict=True)
+            if not math.isnan(row[0])
+        ]
+        return [each for each, _ in rows], [unlike for _, unlike in rows]
+
+    async def _read(
+        self, scored: Sequence[ScoredItem], unlike: Sequence[Sequence[float]] | None = None
+    ) -> list[_Found]:
+        unlike = unlike if unlike is not None else [()] * len(scored)
+        if (self._with_embeddings or self._aim.has_unwanted) and len(scored) > FEW:
+            found: list[_Found] = await self._beside(self._found, scored, unlike)
             return found
-        return self._read(scored, avoiding)
+        return self._found(scored, unlike)
 
-    def _read(self, scored: Sequence[ScoredItem], avoiding: bool) -> list[_Found]:  # noqa: FBT001 -- for a thread
-        return [self._found(self._aim.rescored(each) if avoiding else each) for each in scored]
+    def _found(self, scored: Sequence[ScoredItem], unlike: Sequence[Sequence[float]]) -> list[_Found]:
+        return [self._one(each, cosines) for each, cosines in zip(scored, unlike, strict=True)]
 
-    def _found(self, scored: ScoredItem) -> _Found:
+    def _one(self, scored: ScoredItem, unlike: Sequence[float]) -> _Found:
         wanted = self._aim.wanted_logit(scored.score)
-        if scored.embedding is None:
-            return _Found(scored, wanted, wanted)
-        explained = self._aim.contributions(scored.embedding) if self._window.explain else ()
-        return _Found(scored, wanted - self._aim.penalty(scored.embedding), wanted, explained)
+        logit = wanted - self._aim.penalty(unlike) if unlike else wanted
+        if not self._window.explain or scored.embedding is None:
+            return _Found(scored, logit, wanted)
+        return _Found(scored, logit, wanted, self._aim.contributions(scored.embedding))
 
 
 def _ordered(lists: Sequence[tuple[list[_Found], list[_Found]]], window: Window, by_cosine: bool) -> list[Hit]:  # noqa: FBT001 -- for a thread

@@ -29,7 +29,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from crossmodal.errors import ValidationFailed
-from crossmodal.records import Contribution, Embedding, Modality, PairStatistics, ScoredItem
+from crossmodal.records import Contribution, Embedding, Modality, PairStatistics
 from crossmodal.search.relevance import Calibration
 
 PENALTY_FROM = 0.5
@@ -62,9 +62,9 @@ class _Term:
     pair: PairStatistics
     embedding: Embedding
 
-    def counted(self, item: Embedding) -> float:
-        """The standard score of an item, of an unwanted part what of it is penalised."""
-        standard = _standard(self.pair, _cosine(self.embedding, item))
+    def counted(self, cosine: float) -> float:
+        """The standard score of an item with this cosine, of an unwanted part what of it is penalised."""
+        standard = _standard(self.pair, cosine)
         return standard if self.part.weight > 0 else max(0.0, standard - PENALTY_FROM)
 
 
@@ -123,26 +123,27 @@ class Aim:
         """
         return self._slope * ((self._length * score - self._background) * self._scale - self._midpoint)
 
-    def penalty(self, embedding: Embedding) -> float:
-        """What an item loses of its logit for being like what is unwanted, at least 0."""
-        return -self._slope * sum(self._share(term, embedding) for term in self._unwanted)
+    @property
+    def unwanted(self) -> list[Embedding]:
+        """The unit vectors of what is unwanted, as they count."""
+        return [term.embedding for term in self._unwanted]
 
-    def rescored(self, scored: ScoredItem) -> ScoredItem:
-        """An item found by another direction, with its embedding, scored by ``direction``."""
-        if scored.embedding is None:
-            msg = f"item {scored.item.id!r} came without its embedding"
-            raise ValueError(msg)
-        return replace(scored, score=_cosine(scored.embedding, self.direction))
+    def penalty(self, cosines: Sequence[float]) -> float:
+        """What an item loses of its logit for being like what is unwanted, at least 0; its ``cosines`` with ``unwanted``."""
+        shares = (self._share(term, cosine) for term, cosine in zip(self._unwanted, cosines, strict=True))
+        return -self._slope * sum(shares)
 
     def contributions(self, embedding: Embedding) -> tuple[Contribution, ...]:
         """What each part has to do with an item."""
         return tuple(
-            Contribution(place, _cosine(term.part.embedding, embedding), self._share(term, embedding))
+            Contribution(
+                place, _cosine(term.part.embedding, embedding), self._share(term, _cosine(term.embedding, embedding))
+            )
             for place, term in enumerate(self._terms)
         )
 
-    def _share(self, term: _Term, item: Embedding) -> float:
-        return term.part.weight * term.counted(item) * self._scale + 0.0  # which makes 0 of -0
+    def _share(self, term: _Term, cosine: float) -> float:
+        return term.part.weight * term.counted(cosine) * self._scale + 0.0  # which makes 0 of -0
 
 
 def _together(parts: Sequence[Part]) -> float:

@@ -81,6 +81,12 @@ class VectorStore(Protocol):
         without their signatures.
         """
 
+    async def cosines(self, partition: Partition, ids: Sequence[str], queries: Sequence[Embedding]) -> Embeddings:
+        """Cosines of items with each of ``queries``, float32 [ids, queries]; not a number where there is no such item.
+
+        For many items this takes a small part of the time of having their embeddings brought here.
+        """
+
     async def scroll(
         self,
         partition: Partition,

@@ -23,14 +23,14 @@ from typing import TypeVar
 
 from crossmodal.disk import MIN_FREE
 from crossmodal.errors import ConfigurationError, StoreUnavailable
-from crossmodal.records import DEFAULT_TENANT, Embedding, Modality, Partition, Point, ScoredItem, Statistics
+from crossmodal.records import DEFAULT_TENANT, Embedding, Embeddings, Modality, Partition, Point, ScoredItem, Statistics
 from crossmodal.store.base import CollectionSpec, Page
 from crossmodal.store.cursor import decode_cursor, encode_cursor
 from crossmodal.store.edge_folder import StoreFolder
 from crossmodal.store.edge_shard import EdgeCollection, in_engine
 from crossmodal.store.filters import Filter
 from crossmodal.store.ranking import check_window, stable_page
-from crossmodal.store.vectors import unit, unit_rows
+from crossmodal.store.vectors import cosines_of, unit, unit_rows
 
 T = TypeVar("T")
 
@@ -124,6 +124,14 @@ class EdgeStore:
                 return find()
 
         return await stable_page(best, limit=limit, offset=offset)
+
+    async def cosines(self, partition: Partition, ids: Sequence[str], queries: Sequence[Embedding]) -> Embeddings:
+        """See ``VectorStore.cosines``."""
+        collection, dim = self._collection(partition)
+        wanted = [unit(query, dim) for query in queries]
+        if not ids:
+            return cosines_of([], len(queries))
+        return await self._call(partial(collection.cosines, partition, ids, wanted))
 
     async def scroll(
         self,

@@ -1,9 +1,11 @@
 """One collection in the embedded engine, with blocking calls: the only file that speaks ``qdrant_edge``."""
 
+import math
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import qdrant_edge as engine
@@ -14,7 +16,7 @@ from crossmodal.store import payload
 from crossmodal.store.conditions import restrict
 from crossmodal.store.edge_folder import sync_files
 from crossmodal.store.filters import Filter, Range
-from crossmodal.store.vectors import cosine, stacked
+from crossmodal.store.vectors import cosine, cosines_of, stacked
 
 FLUSH_EVERY = 10_000
 """Points written before the engine moves its log into its files: what a start after a crash has to replay at most."""
@@ -154,6 +156,24 @@ class EdgeCollection:
             ScoredItem(_item(hit, partition), cosine(hit.score), _embedding(hit) if with_embeddings else None)
             for hit in self._shard.query(request)
         ]
+
+    def cosines(self, partition: Partition, ids: Sequence[str], queries: Sequence[Embedding]) -> Embeddings:
+        """Cosines of items with each query, float32 [ids, queries], not a number where there is no such item."""
+        keys = [payload.point_id(partition.tenant, item_id) for item_id in ids]
+        own = restrict(_DIALECT, partition.tenant)
+        among = engine.Filter(must=[engine.HasIdCondition({UUID(key) for key in keys}), own])
+        columns = []
+        for query in queries:
+            request = engine.QueryRequest(
+                limit=len(keys),
+                query=engine.Query.Nearest(query.tolist()),
+                filter=among,
+                params=engine.SearchParams(exact=True),
+                with_payload=False,
+                with_vector=False,
+            )
+            columns.append({str(hit.id): hit.score for hit in self._shard.query(request)})
+        return cosines_of([[column.get(key, math.nan) for column in columns] for key in keys], len(queries))
 
     def scroll(
         self, partition: Partition, limit: int, start: str | None, where: Filter | None, *, with_embeddings: bool

@@ -24,7 +24,7 @@ from crossmodal.store.filters import Filter, matches
 from crossmodal.store.fingerprint import require_same
 from crossmodal.store.payload import point_id
 from crossmodal.store.ranking import check_window, rank
-from crossmodal.store.vectors import cosine, stacked, unit, unit_rows
+from crossmodal.store.vectors import cosine, cosines_of, stacked, unit, unit_rows
 
 
 @dataclass(slots=True)
@@ -112,6 +112,14 @@ class ExactStore:
             if point.item.content_hash not in without_contents and _holds(where, point.item)
         ]
         return sorted(hits, key=rank)[offset : offset + limit]
+
+    async def cosines(self, partition: Partition, ids: Sequence[str], queries: Sequence[Embedding]) -> Embeddings:
+        """See ``VectorStore.cosines``."""
+        points = [self._open(partition).points.get(item_id) for item_id in ids]
+        none = np.full(self._dim, np.nan, np.float32)
+        wanted = [unit(query, self._dim) for query in queries]
+        rows = [none if point is None else point.embedding for point in points]
+        return cosines_of([[float(row @ query) for query in wanted] for row in rows], len(queries))
 
     async def scroll(
         self,

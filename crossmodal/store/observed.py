@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 
-from crossmodal.records import Embedding, Partition, Point, ScoredItem, Statistics
+from crossmodal.records import Embedding, Embeddings, Partition, Point, ScoredItem, Statistics
 from crossmodal.store.base import CollectionSpec, Page, VectorStore
 from crossmodal.store.filters import Filter
 
@@ -73,6 +73,11 @@ class ObservedStore:
                 with_embeddings=with_embeddings,
                 exact=exact,
             )
+
+    async def cosines(self, partition: Partition, ids: Sequence[str], queries: Sequence[Embedding]) -> Embeddings:
+        """See ``VectorStore.cosines``; a part of a search."""
+        with self._observe(self.name, "search", len(ids)):
+            return await self._store.cosines(partition, ids, queries)
 
     async def scroll(
         self,

@@ -5,6 +5,7 @@ Up to a server's own threshold searches are exact; above it they use its graph, 
 unless a search asks to be exact.
 """
 
+import math
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import partial
 from typing import Any, TypeVar
@@ -13,7 +14,7 @@ import numpy as np
 from qdrant_client import AsyncQdrantClient, models
 
 from crossmodal.errors import ConfigurationError, ServerError, StoreUnavailable
-from crossmodal.records import Embedding, Modality, Partition, Point, ScoredItem, Statistics
+from crossmodal.records import Embedding, Embeddings, Modality, Partition, Point, ScoredItem, Statistics
 from crossmodal.statistics import pack_statistics, unpack_statistics
 from crossmodal.store import payload
 from crossmodal.store.base import CollectionSpec, Page
@@ -25,7 +26,7 @@ from crossmodal.store.fingerprint import require_layout, require_same
 from crossmodal.store.qdrant_connection import QdrantDialect, connect, parse_url
 from crossmodal.store.qdrant_faults import call, is_silence, mapped
 from crossmodal.store.ranking import check_window, stable_page
-from crossmodal.store.vectors import cosine, stacked, unit, unit_rows
+from crossmodal.store.vectors import cosine, cosines_of, stacked, unit, unit_rows
 
 T = TypeVar("T")
 
@@ -163,6 +164,26 @@ class QdrantStore:
             ]
 
         return await stable_page(best, limit=limit, offset=offset)
+
+    async def cosines(self, partition: Partition, ids: Sequence[str], queries: Sequence[Embedding]) -> Embeddings:
+        """See ``VectorStore.cosines``."""
+        client = self._opened()
+        keys = [payload.point_id(partition.tenant, item_id) for item_id in ids]
+        among = models.Filter(must=[models.HasIdCondition(has_id=[*keys]), _filter(partition.tenant)])
+        requests = [
+            models.QueryRequest(
+                query=models.NearestQuery(nearest=unit(query, self._dim).tolist()),
+                filter=among,
+                limit=len(keys),
+                params=_EXACT,
+            )
+            for query in queries
+        ]
+        if not keys or not requests:
+            return cosines_of([()] * len(keys), len(queries))
+        answers = await self._call(lambda: client.query_batch_points(self._name(partition.modality), requests))
+        columns = [{str(hit.id): hit.score for hit in answer.points} for answer in answers]
+        return cosines_of([[column.get(key, math.nan) for column in columns] for key in keys], len(queries))
 
     async def scroll(
         self,

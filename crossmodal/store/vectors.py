@@ -45,6 +45,11 @@ def stacked(rows: Sequence[Embedding]) -> Embeddings:
     return np.stack(rows) if rows else np.empty((0, 0), np.float32)
 
 
+def cosines_of(rows: Sequence[Sequence[float]], columns: int) -> Embeddings:
+    """Scores an engine returned as float32 [rows, columns], clipped to -1 to 1; what is not a number stays so."""
+    return np.clip(np.array(rows, np.float32).reshape(len(rows), columns), -1.0, 1.0)
+
+
 def cosine(score: float) -> float:
     """A score an engine returned, clipped to -1 to 1: rounding puts equal vectors a little above 1."""
     return min(1.0, max(-1.0, float(score)))

@@ -42,6 +42,7 @@ class FakeServer:
             ("POST", "/points"): self._retrieve,
             ("POST", "/points/delete"): self._delete,
             ("POST", "/points/query"): self._query,
+            ("POST", "/points/query/batch"): self._query_batch,
             ("POST", "/points/scroll"): self._scroll,
             ("POST", "/points/count"): self._count,
         }
@@ -106,6 +107,13 @@ class FakeServer:
             with_payload=asked.with_payload or True,
             with_vectors=asked.with_vector or False,
         )
+
+    async def _query_batch(self, name: str, body: dict[str, Any]) -> Any:
+        asked = [models.QueryRequest(**each) for each in body["searches"]]
+        self.params += [each.params for each in asked]
+        for each in asked:
+            each.filter = self._seen(each.filter)
+        return await self._engine.query_batch_points(name, asked)
 
     async def _scroll(self, name: str, body: dict[str, Any]) -> Any:
         asked = models.ScrollRequest(**body)

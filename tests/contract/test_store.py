@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from crossmodal.errors import FingerprintMismatch, StoreUnavailable, ValidationFailed
-from crossmodal.records import MetadataValue, Modality
+from crossmodal.records import MetadataValue, Modality, Partition
 from crossmodal.store.base import CollectionSpec, VectorStore
 from crossmodal.store.exact import ExactStore
 from crossmodal.store.filters import Equals, Range
@@ -156,6 +156,32 @@ async def test_scores_are_cosines(store: VectorStore) -> None:
     for hit, expected in zip(hits, (axis(0), slanted, -axis(0)), strict=True):
         assert hit.embedding is not None
         np.testing.assert_allclose(hit.embedding, expected, atol=1e-6)
+
+
+async def test_cosines_of_items_by_id_with_several_queries(store: VectorStore) -> None:
+    held = points(300)
+    await store.upsert(IMAGES, held)
+    await store.upsert(TEXTS, [point(held[0].item.id, axis(1), modality=Modality.TEXT)])
+    queries = [*unit_vectors(2, seed=5), held[7].embedding]
+    ids = [held[7].item.id, "unknown", *(each.item.id for each in held[250:100:-1])]
+    found = await store.cosines(IMAGES, ids, queries)
+    assert found.shape == (len(ids), 3)
+    assert found.dtype == np.float32
+    assert np.isnan(found[1]).all()
+    embeddings = np.stack([held[7].embedding, *(each.embedding for each in held[250:100:-1])])
+    np.testing.assert_allclose(np.delete(found, 1, axis=0), embeddings @ np.stack(queries).T, atol=1e-5)
+    assert found[0, 2] <= 1.0
+    assert (await store.cosines(IMAGES, [], queries)).shape == (0, 3)
+    assert (await store.cosines(IMAGES, ids, [])).shape == (len(ids), 0)
+
+
+async def test_cosines_are_of_the_tenants_own_items(store: VectorStore) -> None:
+    await store.upsert(IMAGES, [point("one", axis(0))])
+    other = Partition("other", Modality.IMAGE)
+    assert np.isnan(await store.cosines(other, ["one"], [axis(0)])).all()
+    await store.upsert(other, [point("one", axis(1))])
+    assert (await store.cosines(other, ["one"], [axis(0)])).item() == pytest.approx(0.0, abs=1e-6)
+    assert (await store.cosines(IMAGES, ["one"], [axis(0)])).item() == pytest.approx(1.0, abs=1e-6)
 
 
 async def test_an_exact_search_compares_every_item(store: VectorStore, oracle: ExactStore) -> None:
@@ -326,6 +352,7 @@ async def test_a_closed_store_is_unavailable(store: VectorStore) -> None:
         store.fetch(IMAGES, ["one"]),
         store.delete(IMAGES, ["one"]),
         store.search(IMAGES, axis(0), limit=1),
+        store.cosines(IMAGES, ["one"], [axis(0)]),
         store.scroll(IMAGES, limit=1),
         store.count(IMAGES),
         store.ping(),
