@@ -7,7 +7,6 @@ process and the `Encoder` service is not started; with `service` it is, and seve
 
 import asyncio
 import os
-import sys
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import bentoml
 import numpy as np
-import structlog
+from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml.exceptions import BentoMLException
 from bentoml.validators import ContentType
 from numpy.typing import NDArray
@@ -26,66 +25,33 @@ from crossmodal import __version__, supervision, tracing
 from crossmodal.batching import Lane
 from crossmodal.clip.base import ClipModel
 from crossmodal.deadline import TimeoutMiddleware
+from crossmodal.encoder.remote import pack_info, pack_texts
 from crossmodal.encoder.serving import EncoderApp
 from crossmodal.encoder.wire import PATH as ENCODER_PATH
-from crossmodal.errors import (
-    ConfigurationError,
-    CrossModalError,
-    DeadlineExceeded,
-    FingerprintMismatch,
-    ModelUnavailable,
-    Overloaded,
-    Shed,
-)
-from crossmodal.settings import BatcherKind, EncoderPlace, load_settings
-from crossmodal.startup import build_model, check_files
+from crossmodal.errors import CrossModalError, DeadlineExceeded, ModelUnavailable, Overloaded, Shed
+from crossmodal.lifecycle import ApiLife, end_if_hung, settings_or_exit
+from crossmodal.settings import BatcherKind, EncoderPlace
+from crossmodal.startup import build_model
 from crossmodal.telemetry import configure_logging
 
 # These, and what is imported where it is used, take seconds, which a process that starts workers saves.
 if TYPE_CHECKING:
-    from crossmodal.encoder import Encoder as EncoderPort
-    from crossmodal.encoder import LocalEncoder
     from crossmodal.search.pictures import PictureReader
     from crossmodal.wiring import Container
 
-_RETRY_SECONDS = 0.5
 _OVER_BENTOML = 30
 """BentoML's own limit of time is this much above ours, seconds: ours answers in the contract's words."""
-_HUNG_FACTOR = 3
-"""A process whose model has hung for so many times the time that makes it unready ends and is started anew."""
-_PARENT = os.getppid()
 _API, _ENCODER = "CrossModalSearch", "Encoder"
 """The names of the services, as they stand on their workers' command lines."""
 
-log = structlog.get_logger()
 supervision.end_quietly_on_sigterm()
 # BentoML starts dead workers again, but not in a container, which would end instead. A replica that goes on with a new
 # worker in seconds is worth more than one that its scheduler has to place and start again.
 os.environ.pop("BENTOML_CONTAINERIZED", None)
-try:
-    settings = load_settings()
-    if settings.keys_file is not None:
-        from crossmodal.api.gate import Gatekeeper
+settings = settings_or_exit()
 
-        Gatekeeper.from_settings(settings)
-    check_files(settings)
-except ConfigurationError as error:
-    configure_logging()
-    log.critical("cannot start", code=error.code, detail=error.detail)
-    sys.exit(supervision.EXIT_MISCONFIGURED)
-
-
-@contextmanager
-def _fatal_if_misconfigured() -> Iterator[None]:
-    """End the whole server with one line if the block finds settings, weights or store unusable."""
-    try:
-        yield
-    except (ConfigurationError, FingerprintMismatch) as error:
-        cause = {} if error.__cause__ is None else {"cause": repr(error.__cause__)}
-        log.critical("cannot start", code=error.code, detail=error.detail, **cause)
-        supervision.end_server(_PARENT)
-
-
+_BESIDE = settings.encoder is EncoderPlace.SERVICE and settings.encoder_url is None
+"""Whether the `Encoder` service is started with the API."""
 _begun: Future[ClipModel] | None = None
 """The model, if this process is the one that loads it: in a thread, while the rest is imported."""
 if supervision.served():
@@ -100,26 +66,18 @@ _pictures: "PictureReader | None" = None
 if supervision.served() == _API:
     from crossmodal.wiring import build_pictures
 
-    with _fatal_if_misconfigured():
+    with supervision.fatal_if_misconfigured():
         _pictures = build_pictures(settings)
     _pictures.begin()
 
 
 def _trace(part: str) -> bool:
     """Send spans of this process from now on, if a collector is named; whether BentoML's own are wanted."""
-    from bentoml._internal.configuration.containers import BentoMLContainer
-
     if settings.otlp_endpoint is None:
         return BentoMLContainer.tracing.exporter_type.get() is not None
     name = f"{settings.service_name}-{part}"
     tracing.start(settings.otlp_endpoint, ratio=settings.trace_ratio, service=name, version=__version__)
     return False
-
-
-def _forget_requests_in_time() -> None:
-    from bentoml._internal.server.http import traffic
-
-    traffic.TimeoutMiddleware = TimeoutMiddleware  # type: ignore[misc,assignment]  # built by this name for each service
 
 
 async def _nobody(*_: object) -> None:
@@ -131,10 +89,13 @@ app: Any = None
 """The HTTP API's FastAPI app; None in the process that starts workers, which needs none of what that imports."""
 _mounted: ASGIApp = _nobody
 if not supervision.only_starts_workers():
-    _forget_requests_in_time()
+    from bentoml._internal.server.http import traffic
+
     from crossmodal.api import create_app, protocol
     from crossmodal.api.foreign import Inside
 
+    # BentoML builds one by this name for each service; its own remembers each request for as long as it might take.
+    traffic.TimeoutMiddleware = TimeoutMiddleware  # type: ignore[misc,assignment]
     protocol.install()
     app = create_app()
     _mounted = Inside(app)
@@ -162,20 +123,6 @@ def _as_status() -> Iterator[None]:
         raise BentoMLException(error.detail, error_code=HTTPStatus(error.status)) from error
 
 
-async def _model() -> ClipModel:
-    """The model that this process began to load, or begins to load now."""
-    return await supervision.outcome(_begun or supervision.begin(lambda: build_model(settings)))
-
-
-async def _end_if_hung(encoder: "LocalEncoder") -> None:
-    """Nothing can stop a thread that hangs in the model, or have a lost device back, but the process can be replaced."""
-    while not encoder.lost and encoder.busy_seconds < _HUNG_FACTOR * settings.stall:  # noqa: ASYNC110 -- a hung thread sets no event
-        await asyncio.sleep(settings.stall / 10)
-    event = "the model's device is lost" if encoder.lost else "the model hangs; this process ends and is started anew"
-    log.critical(event, seconds=encoder.busy_seconds)
-    os._exit(1)
-
-
 @bentoml.service(
     workers=1,
     traffic={"timeout": settings.timeout + _OVER_BENTOML},
@@ -190,12 +137,12 @@ class Encoder:
     def __init__(self) -> None:
         configure_logging()
         supervision.end_with_parent()
-        with _fatal_if_misconfigured(), supervision.exit_on_sigterm():
+        with supervision.fatal_if_misconfigured(), supervision.exit_on_sigterm():
             self._model = build_model(settings) if _begun is None else _begun.result()
         if settings.batcher is BatcherKind.OURS:
             from crossmodal.wiring import build_local_encoder
 
-            self._encoder: LocalEncoder = build_local_encoder(settings, self._model)
+            self._encoder = build_local_encoder(settings, self._model)
 
     @bentoml.on_deployment
     @staticmethod
@@ -208,14 +155,12 @@ class Encoder:
         """On SIGTERM stay until the API, which gets it too, has finished with us."""
         supervision.on_sigterm(lambda: supervision.others_ended(_API, within=settings.drain + settings.timeout))
         if settings.batcher is BatcherKind.OURS:
-            self._watch = asyncio.create_task(_end_if_hung(self._encoder))
+            self._watch = asyncio.create_task(end_if_hung(self._encoder, settings.stall))
             _over_http.encoder = self._encoder
 
     @bentoml.api
     async def describe(self) -> dict[str, Any]:
         """The model's ``ModelInfo`` as a JSON object; fails while the model hangs."""
-        from crossmodal.encoder.remote import pack_info
-
         if settings.batcher is BatcherKind.BENTOML:
             return pack_info(self._model.info)
         with _as_status():
@@ -236,8 +181,6 @@ class Encoder:
         )
         def embed_texts(self, texts: list[str]) -> Vectors:
             """Embed texts, packed for the wire; batches are gathered by BentoML."""
-            from crossmodal.encoder.remote import pack_texts
-
             return pack_texts(self._model.embed_texts(texts))
 
     else:
@@ -256,8 +199,6 @@ class Encoder:
             self, texts: list[str], lane: str = Lane.INTERACTIVE.value, fingerprint: str = ""
         ) -> Vectors:
             """Embed texts, packed for the wire; ``fingerprint``, if there is one, says which model is meant."""
-            from crossmodal.encoder.remote import pack_texts
-
             with _as_status():
                 await self._check(fingerprint)
                 return pack_texts(await self._encoder.embed_texts(texts, Lane(lane)))
@@ -278,14 +219,19 @@ class Encoder:
 
 if supervision.served() == _ENCODER and not _trace("encoder"):
     # BentoML's middleware would make spans for nobody, or ones that stand between ours and have no place to go.
-    from bentoml._internal.configuration.containers import BentoMLContainer
-
     from crossmodal.encoder.traced import TracedEncoder
 
     BentoMLContainer.tracing.excluded_urls.set(".*")
     if tracing.is_on():
         service: Any = Encoder
         service.add_asgi_middleware(TracedEncoder)
+
+
+async def _index_samples(container: "Container") -> None:
+    if settings.samples is not None:
+        from indexer.samples import index_samples_once
+
+        await index_samples_once(container, settings.samples)
 
 
 class _Remote:
@@ -319,43 +265,17 @@ class _Remote:
 class CrossModalSearch:
     """The HTTP API; see `/docs.json`."""
 
-    if settings.encoder is EncoderPlace.SERVICE and settings.encoder_url is None:
+    if _BESIDE:
         remote = bentoml.depends(Encoder)
 
     def __init__(self) -> None:
         configure_logging()
         supervision.end_with_parent()
-        from crossmodal.api import Traffic, TrafficLimits, protocol
-        from crossmodal.api.gate import Gatekeeper
+        from crossmodal.api import protocol
 
-        with _fatal_if_misconfigured():
-            self._gate = Gatekeeper.from_settings(settings)
-        self._traffic = Traffic(
-            TrafficLimits(
-                concurrency=settings.max_concurrency,
-                buffered=settings.max_buffered_bytes,
-                body=settings.max_body_bytes,
-                timeout=settings.timeout,
-            )
-        )
-        self._foreign_spans = _trace("api")
-        protocol.stand_around(self._edge)
-        self._container: Container | None = None
-        self._started = False
-        self._tasks: list[asyncio.Task[None]] = []
-
-    def _edge(self, inner: ASGIApp) -> ASGIApp:
-        """The edge around BentoML's whole app: what is refused costs no more than it must, and BentoML's own answers pass it."""
-        from starlette.middleware.cors import CORSMiddleware
-
-        from crossmodal.api import EdgeMiddleware
-        from crossmodal.api.cors import cors_options
-        from crossmodal.api.foreign import Outside
-
-        paths = [route.path for route in app.routes if hasattr(route, "path")]
-        inside = Outside(inner, paths, traced=self._foreign_spans)
-        edge = EdgeMiddleware(inside, traffic=self._traffic, gate=self._gate)
-        return CORSMiddleware(edge, **cors_options(settings.cors_origins)) if settings.cors_origins else edge
+        self._life = ApiLife(settings, app, _pictures)
+        traced = _trace("api")
+        protocol.stand_around(lambda server: self._life.around(server, traced=traced))
 
     @bentoml.on_deployment
     @staticmethod
@@ -366,73 +286,13 @@ class CrossModalSearch:
     @bentoml.on_startup
     async def start(self) -> None:
         """Begin to load; until model and store answer the service is alive, but not ready."""
-        supervision.on_sigterm(self._drain)
-        self._gate.start()
-        self._tasks.append(asyncio.create_task(self._become_ready()))
-
-    async def _become_ready(self) -> None:
-        from crossmodal.wiring import build_container
-
-        try:
-            with _fatal_if_misconfigured():
-                encoder = await self._make_encoder()
-                self._container = app.state.container = build_container(settings, encoder, _pictures)
-        except Exception:
-            log.exception("loading failed; this process ends and is started anew")
-            os._exit(1)
-        said = ""
-        while not self._started:
-            try:
-                await self._open(self._container)
-            except CrossModalError as error:
-                if said != (said := error.detail):
-                    log.warning("waiting", code=error.code, detail=error.detail, cause=repr(error.__cause__))
-                await asyncio.sleep(_RETRY_SECONDS)
-            except Exception:
-                log.exception("opening failed")
-                await asyncio.sleep(_RETRY_SECONDS)
-
-    async def _make_encoder(self) -> "EncoderPort":
-        from crossmodal.encoder import RemoteEncoder
-        from crossmodal.wiring import build_local_encoder, build_remote_encoder
-
-        if settings.encoder_url is not None:
-            return build_remote_encoder(settings, settings.encoder_url)
-        if settings.encoder is EncoderPlace.SERVICE:
-            return RemoteEncoder(_Remote(self.remote.to_async), with_lane=settings.batcher is BatcherKind.OURS)
-        encoder = build_local_encoder(settings, await _model())
-        self._tasks.append(asyncio.create_task(_end_if_hung(encoder)))
-        return encoder
-
-    async def _open(self, container: "Container") -> None:
-        with _fatal_if_misconfigured():
-            await container.pictures.start()
-            await container.open()
-            if settings.samples is not None:
-                from indexer.samples import index_samples_once
-
-                await index_samples_once(container, settings.samples)
-        self._started = True
+        self._life.start(_index_samples, begun=_begun, beside=_Remote(self.remote.to_async) if _BESIDE else None)
 
     async def __is_ready__(self) -> bool:
         """Model warm, encoder alive, store reachable; BentoML's `/readyz` asks."""
-        return self._started and self._container is not None and await self._container.ready()
-
-    async def _drain(self) -> None:
-        """Not ready from now on, but answering still, for load balancers take their time; then finish what is left."""
-        self._traffic.draining = True
-        if self._started:
-            await asyncio.sleep(settings.drain)
-        self._traffic.closed = True
-        await self._traffic.drained()
+        return await self._life.ready()
 
     @bentoml.on_shutdown
     async def stop(self) -> None:
         """Finish what runs and release the store."""
-        self._gate.close()
-        for task in self._tasks:
-            task.cancel()
-        if self._container is None:
-            os._exit(0)  # the thread that loads the model cannot be ended, and nothing else is under way
-        await self._container.close()
-        await asyncio.to_thread(tracing.stop)
+        await self._life.stop()

@@ -23,8 +23,14 @@ from types import FrameType
 from typing import Any, TypeVar
 
 import psutil
+import structlog
+
+from crossmodal.errors import ConfigurationError, FingerprintMismatch
 
 T = TypeVar("T")
+
+_PARENT = os.getppid()
+"""What started this process, if this is a worker; it may have gone since."""
 
 _METRICS_HERE = "CROSSMODAL_METRICS_FOLDER"
 _METRICS = "PROMETHEUS_MULTIPROC_DIR"
@@ -141,6 +147,17 @@ def end_server(parent: int) -> None:
     if os.getppid() == parent:
         os.kill(parent, _GIVE_UP_SIGNAL)
     os._exit(EXIT_MISCONFIGURED)
+
+
+@contextmanager
+def fatal_if_misconfigured() -> Iterator[None]:
+    """End the whole server with one line if the block finds settings, weights or store unusable."""
+    try:
+        yield
+    except (ConfigurationError, FingerprintMismatch) as error:
+        cause = {} if error.__cause__ is None else {"cause": repr(error.__cause__)}
+        structlog.get_logger().critical("cannot start", code=error.code, detail=error.detail, **cause)
+        end_server(_PARENT)
 
 
 def end_with_parent() -> None:

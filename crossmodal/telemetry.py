@@ -201,8 +201,8 @@ def record_wait(kind: str, lane: str, seconds: float) -> None:
     _QUEUE_SECONDS.labels(kind, lane).observe(seconds)
 
 
-class _Stage:
-    """See ``stage``."""
+class _Timed:
+    """A block that is timed within a span; what ``name`` took is recorded where it ends."""
 
     __slots__ = ("_began", "_name", "_span")
 
@@ -213,6 +213,12 @@ class _Stage:
     def __enter__(self) -> None:
         self._span.__enter__()
         self._began = time.perf_counter()
+
+
+class _Stage(_Timed):
+    """See ``stage``."""
+
+    __slots__ = ()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -226,25 +232,17 @@ def stage(name: str, *, calls: bool = False, **attributes: tracing.Value) -> Abs
     return _Stage(name, tracing.span(name, calls=calls, **attributes))
 
 
-class _StoreUse:
+class _StoreUse(_Timed):
     """See ``store_use``."""
 
-    __slots__ = ("_began", "_operation", "_span")
-
-    def __init__(self, operation: str, span: AbstractContextManager[object]) -> None:
-        self._operation = operation
-        self._span = span
-
-    def __enter__(self) -> None:
-        self._span.__enter__()
-        self._began = time.perf_counter()
+    __slots__ = ()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        _OF_OPERATION[self._operation].observe(time.perf_counter() - self._began)
+        _OF_OPERATION[self._name].observe(time.perf_counter() - self._began)
         if isinstance(error, Exception) and not isinstance(error, ClientError):
-            _STORE_FAILURES.labels(self._operation).inc()
+            _STORE_FAILURES.labels(self._name).inc()
         self._span.__exit__(kind, error, trace)
 
 

@@ -9,7 +9,7 @@ import structlog
 
 from crossmodal import telemetry
 from crossmodal.clip.baked import Baked, Recipe
-from crossmodal.clip.base import ClipModel
+from crossmodal.clip.base import ClipModel, ModelInfo
 from crossmodal.clip.quality import Quantizing
 from crossmodal.encoder import BatchLimits, CachedEncoder, Encoder, LocalEncoder, RemoteEncoder
 from crossmodal.errors import ConfigurationError, CrossModalError
@@ -68,7 +68,7 @@ class Container:
     async def open(self) -> None:
         """Check that model and store fit and open the store. Raises the errors of both."""
         info = await self.encoder.info()
-        await self.store.open(CollectionSpec(info.dim, info.fingerprint))
+        await self.store.open(CollectionSpec(info.dim, info.fingerprint, _settings_of(info)))
         self.opened = True
         telemetry.show_model(
             model=info.name, fingerprint=info.fingerprint, device=info.device, precision=info.precision
@@ -104,6 +104,15 @@ class Container:
         self.pictures.close()
         await self.store.close()
         self.media.close()
+
+
+def _settings_of(info: ModelInfo) -> dict[str, str]:
+    """The settings that make a model another one, as an operator would set them; no path, no key."""
+    return {
+        "CROSSMODAL_MODEL": info.name,
+        "CROSSMODAL_PREPROCESSING": info.preprocessing.profile,
+        "CROSSMODAL_PRECISION": info.precision if info.precision == "int8" else "auto",
+    }
 
 
 def export_model(settings: Settings, out: Path | None, quantizing: Quantizing | None = None) -> Path:

@@ -2,11 +2,11 @@
 
 import random
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Final, TypeVar
 
 import numpy as np
 import typer
@@ -29,6 +29,7 @@ from crossmodal.imaging import ImageLimits
 from crossmodal.imaging.decoder import Decoder
 from crossmodal.records import Pixels, Preprocessing, hash_content
 from crossmodal.search.indexing import Submission
+from crossmodal.search.texts import check_text
 from crossmodal.settings import Settings, load_settings
 from crossmodal.telemetry import configure_logging
 from crossmodal.wiring import export_model
@@ -38,6 +39,9 @@ T = TypeVar("T")
 
 _CAPTIONS = ("caption", "text")
 """Metadata in which a picture's sidecar may hold its caption."""
+
+_SHOWN: Final = 5
+"""Samples left out of which it is said why."""
 
 
 def export(
@@ -89,20 +93,19 @@ def export(
 def _reading(
     settings: Settings, pictures: Path | None, texts: Path | None, most: int
 ) -> Callable[[Preprocessing], Samples]:
-    """Look at the names of the samples now, and read at most ``most`` of each once the model says how."""
+    """Read the texts and look for pictures now; read at most ``most`` of these once the model says how."""
     if pictures is None or texts is None:
         raise ConfigurationError(
             f"--int8 needs --pictures FOLDER and --texts FILE, {LEAST_SAMPLES} of each or more, better {2 * MOST_SAMPLES}, "
             "like those that will be searched"
         )
-    found, lines = _shuffled(scan_pictures(pictures)), _shuffled(scan_texts(texts))
-    refuse_few(Counts(len(found), len(lines)))
+    found, given = _shuffled(scan_pictures(pictures)), _shuffled(read_texts(scan_texts(texts), settings.max_text_chars))
+    refuse_few(Counts(len(found), len(given)))
 
     def read(preprocessing: Preprocessing) -> Samples:
-        pixels, captions = read_pictures(
-            settings, found, replace(preprocessing, profile=settings.preprocessing.value), most
-        )
-        return Samples(pixels, captions, read_texts(lines, settings.max_text_chars, most))
+        ours = replace(preprocessing, profile=settings.preprocessing.value)
+        pixels, captions = read_pictures(settings, found, ours, most)
+        return Samples(pixels, captions, given[:most])
 
     return read
 
@@ -113,23 +116,44 @@ def _shuffled(items: list[T]) -> list[T]:
     return items
 
 
-def read_texts(lines: list[Source], longest: int, most: int) -> list[str]:
-    """Different texts of at most ``longest`` characters, the first ``most``."""
-    given = (line.submission.content for line in lines if line.submission.fault is None)
-    texts = dict.fromkeys(text.decode() for text in given)
-    return [text for text in texts if len(text) <= longest][:most]
+def read_texts(lines: list[Source], longest: int) -> list[str]:
+    """The different texts that the service would take, of at most ``longest`` characters; says which lines are left out."""
+    found: dict[str, str] = {}
+    left_out: list[tuple[str, str]] = []
+    for line in lines:
+        try:
+            if line.submission.fault is not None:
+                raise line.submission.fault
+            text = check_text(line.submission.content.decode(), max_chars=longest)
+        except ClientError as error:
+            left_out.append((line.name, error.detail))
+            continue
+        first = found.setdefault(text, line.name)
+        if first != line.name:
+            left_out.append((line.name, f"the same text as {first}"))
+    _say_left_out(left_out, f"{len(lines)} texts")
+    return list(found)
+
+
+def _say_left_out(samples: Sequence[tuple[str, str]], given: str) -> None:
+    """Of the first few by name why they are left out, and how many there are."""
+    if samples:
+        more = len(samples) - _SHOWN
+        said = [f"{name}: {reason}" for name, reason in samples[:_SHOWN]] + ([f"and {more} more"] if more > 0 else [])
+        typer.echo("\n  ".join([f"left out: {len(samples)} of {given}", *said]), err=True)
 
 
 def read_pictures(
     settings: Settings, sources: list[Source], preprocessing: Preprocessing, most: int
 ) -> tuple[Pixels, list[str]]:
-    """Pixels and captions of the first ``most`` different pictures that can be read."""
+    """Pixels and captions of the first ``most`` different pictures that can be read; says which are left out before these."""
     limits = ImageLimits(
         max_bytes=settings.max_image_bytes,
         max_pixels=settings.max_image_pixels,
         max_aspect=settings.max_image_aspect,
     )
-    found: dict[str, tuple[Pixels, str]] = {}
+    found: dict[str, tuple[str, Pixels, str]] = {}
+    left_out: list[tuple[str, str]] = []
     bar = tqdm(total=min(most, len(sources)), unit=" pictures", file=sys.stderr, disable=None)
     with bar, closing(Decoder(limits, settings.decode_timeout)) as decoder:
         for source in sources:
@@ -141,13 +165,18 @@ def read_pictures(
                     raise given.fault
                 pixels = decoder.prepare(given.content, preprocessing).pixels
             except (ClientError, DeadlineExceeded) as error:
-                bar.write(f"left out: {source.name}: {error.detail}", file=sys.stderr)
+                left_out.append((source.name, error.detail))
                 continue
-            found.setdefault(hash_content(given.content), (pixels, _caption(given)))
+            first, _, _ = found.setdefault(hash_content(given.content), (source.name, pixels, _caption(given)))
+            if first != source.name:
+                left_out.append((source.name, f"the same picture as {first}"))
             bar.update(len(found) - bar.n)
+    _say_left_out(sorted(left_out), f"{len(found) + len(left_out)} pictures")
     size = preprocessing.size
     empty = np.empty((0, size, size, 3), np.uint8)
-    return np.stack([pixels for pixels, _ in found.values()]) if found else empty, [said for _, said in found.values()]
+    return np.stack([each for _, each, _ in found.values()]) if found else empty, [
+        said for _, _, said in found.values()
+    ]
 
 
 def _caption(given: Submission) -> str:

@@ -1,13 +1,20 @@
-"""The FastAPI app: routes, problems, the page."""
+"""The FastAPI app: routes, problems, the page; and the edge around whatever serves it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import RedirectResponse
 from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp
 
 import crossmodal
+from crossmodal.api.cors import cors_options
 from crossmodal.api.direct import add_routes
+from crossmodal.api.edge import EdgeMiddleware
+from crossmodal.api.foreign import Outside
+from crossmodal.api.gate import Gatekeeper
 from crossmodal.api.openapi import install_openapi
 from crossmodal.api.problems import install_problem_handlers
 from crossmodal.api.routes import (
@@ -22,6 +29,7 @@ from crossmodal.api.routes import (
     openai,
     search,
 )
+from crossmodal.api.traffic import Traffic
 from crossmodal.settings import ROOT
 
 
@@ -55,3 +63,16 @@ def create_app(page: Path = ROOT / "web") -> FastAPI:
 
     app.mount("/ui", StaticFiles(directory=page, html=True), name="page")
     return app
+
+
+def edge_around(
+    server: ASGIApp, app: FastAPI, *, traffic: Traffic, gate: Gatekeeper, origins: Sequence[str], traced: bool
+) -> ASGIApp:
+    """The edge around ``server``, BentoML's whole app, with ``app`` inside.
+
+    What is refused costs no more than it must, and BentoML's own answers pass it. Pages of ``origins`` may call;
+    ``traced``: BentoML's spans are wanted.
+    """
+    paths = [route.path for route in app.routes if hasattr(route, "path")]
+    edge = EdgeMiddleware(Outside(server, paths, traced=traced), traffic=traffic, gate=gate)
+    return CORSMiddleware(edge, **cors_options(origins)) if origins else edge

@@ -22,8 +22,8 @@ class JoiningTransport:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
 
-    def write(self, data: bytes) -> None:
-        """Send ``data`` after what is held, or hold it."""
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Send ``data`` after what is held, or hold it; views, as of arrays that BentoML answers, are copied to be held."""
         held = self._held
         if held:
             self._held = b""
@@ -33,7 +33,7 @@ class JoiningTransport:
                 self._transport.write(held)
                 self._transport.write(data)
         elif len(data) <= _JOINED_BYTES:
-            self._held = data
+            self._held = bytes(data)
             self._call_soon(self._send_held)
         else:
             self._transport.write(data)

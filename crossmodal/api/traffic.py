@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from crossmodal.errors import ModelUnavailable, Overloaded, Shed
+from crossmodal.settings import Settings
 
 BULK_PATHS = ("/index/",)
 """Work nobody waits for at a screen. It may hold half of the places, so that searches always find one."""
@@ -46,6 +47,18 @@ class Traffic:
         self._buffered = 0
         self._idle = asyncio.Event()
         self._idle.set()
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> "Traffic":
+        """As much as the settings allow one process."""
+        return cls(
+            TrafficLimits(
+                concurrency=settings.max_concurrency,
+                buffered=settings.max_buffered_bytes,
+                body=settings.max_body_bytes,
+                timeout=settings.timeout,
+            )
+        )
 
     @property
     def in_flight(self) -> int:

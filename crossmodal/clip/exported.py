@@ -128,13 +128,13 @@ def export_folder(exports: Path, spec: ModelSpec) -> Path:
 def find_export(spec: ModelSpec, exports: Path | None, *, int8: bool = False) -> tuple[Path, Export] | None:
     """Find an export in the model's own folder or in ``exports``, its files whole, made of what the folder holds now.
 
-    With ``int8`` one that has it, and its files instead. None where there is none. Raises ``StaleExport``,
-    ConfigurationError for damaged files.
+    With ``int8`` one that has it, and its files instead. None where no file of one is there. Raises ``StaleExport``,
+    ConfigurationError for one that is there and not whole, the manifest included.
     """
     places = [spec.path] if isinstance(spec, LocalFolder) else []
     places += [export_folder(exports, spec)] if exports is not None else []
     for place in places:
-        if (place / MANIFEST).is_file():
+        if any((place / file).exists() for file in (MANIFEST, *FILES, *INT8_FILES)):
             export = _read_manifest(place, spec.name)
             if int8 and export.int8 is None:
                 continue
@@ -205,13 +205,17 @@ def fingerprint_in(variant: Variant, profile: Profile, name: str) -> str:
 
 
 def _read_manifest(folder: Path, name: str) -> Export:
-    again = _command(name)
+    again, path = _command(name), folder / MANIFEST
+    if not path.exists():
+        raise ConfigurationError(
+            f"Model {name}: {MANIFEST} of its export is missing, other files of it are there; {again}."
+        )
     try:
-        export = _MANIFEST.validate_json((folder / MANIFEST).read_bytes())
+        export = _MANIFEST.validate_json(path.read_bytes())
     except (ValidationError, OSError) as error:
-        raise ConfigurationError(f"Model {name}: {MANIFEST} cannot be read ({_one_line(error)}); {again}.") from error
+        raise ConfigurationError(f"Model {name}: {MANIFEST} of its export {_fault_of(error)}; {again}.") from error
     if not _names_its_files(export) or not {"standard", "reference"} <= set(export.fingerprints):
-        raise ConfigurationError(f"Model {name}: {MANIFEST} does not name what an export is made of; {again}.")
+        raise ConfigurationError(f"Model {name}: {MANIFEST} of its export does not name what one is made of; {again}.")
     return export
 
 
@@ -219,11 +223,21 @@ def _names_its_files(export: Export) -> bool:
     return set(export.files) == set(FILES) and (export.int8 is None or set(export.int8) == set(INT8_FILES))
 
 
-def _one_line(error: Exception) -> str:
-    if not isinstance(error, ValidationError):
-        return str(error)
+def _fault_of(error: ValidationError | OSError) -> str:
+    if isinstance(error, OSError):
+        return f"cannot be read ({error.strerror})"
     faults = error.errors(include_url=False, include_input=False)
-    return "; ".join(f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}" for fault in faults[:3])
+    if faults[0]["type"] == "json_invalid":  # an empty file, too
+        return f"is damaged ({faults[0]['msg']})"
+    return (
+        "says what cannot be meant ("
+        + "; ".join(f"{_place(fault['loc'])}: {fault['msg']}" for fault in faults[:3])
+        + ")"
+    )
+
+
+def _place(loc: tuple[int | str, ...]) -> str:
+    return ".".join(map(str, loc)) or "all of it"
 
 
 def _refuse_damaged(variant: Variant, folder: Path, name: str, again: str) -> None:

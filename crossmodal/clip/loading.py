@@ -63,7 +63,8 @@ def load_model(
     only whoever asks for it gets; ``threads`` the threads of one operation on the CPU, for the whole process; ``profile``
     how pictures are made RGB, part of the fingerprint.
     ``runtime`` auto is OpenVINO where the model was exported (to its folder or to one below ``exports``), runs on the CPU
-    and gives the embeddings it should, else PyTorch; ``cache`` keeps what OpenVINO compiled. Compared with OpenCLIP's own
+    and gives the embeddings it should, else PyTorch; an export that is there and damaged is refused, never passed over.
+    ``cache`` keeps what OpenVINO compiled. The log says which runtime it is and why. Compared with OpenCLIP's own
     functions, or what they gave, and warm when it returns.
     Raises ConfigurationError, one line, for everything that can be wrong with names, files, weights and hardware.
     """
@@ -71,23 +72,41 @@ def load_model(
     parsed, wanted = parse_spec(spec), _Wanted(device, precision, threads, profile)
     if isinstance(parsed, LocalFolder):
         parsed = check_baked(parsed)
-    model: ClipModel | None = None
-    # int8 is another embedding space: nothing may step in for it.
-    needed = runtime == "openvino" or (runtime == "auto" and precision == "int8")
-    if needed or (runtime == "auto" and _suits_openvino(parsed, wanted)):
-        model = _load_exported(parsed, wanted, exports, cache, needed=needed)
-    model = model or _load_torch(parsed, wanted)
+    model, why = _load(parsed, wanted, runtime, exports, cache)
     seconds = round(perf_counter() - started, 2)
     info = model.info
     _log.info(
         "clip_loaded",
         model=info.name,
         runtime=type(model).__name__,
+        why=why,
         device=info.device,
         precision=info.precision,
         seconds=seconds,
     )
     return model
+
+
+def _load(
+    spec: ModelSpec, wanted: _Wanted, runtime: Runtime, exports: Path | None, cache: Path | None
+) -> tuple[ClipModel, str]:
+    """The model by the runtime that is meant, and why by that one."""
+    # int8 is another embedding space: nothing may step in for it.
+    needed = runtime == "openvino" or (runtime == "auto" and wanted.precision == "int8")
+    if runtime == "torch" or not (needed or _suits_openvino(spec, wanted)):
+        why = "asked for" if runtime == "torch" else "the device or the precision is none of OpenVINO's"
+        return _load_torch(spec, wanted), why
+    model, why = None, "there is no export"
+    try:
+        model = _load_exported(spec, wanted, exports, cache, needed=needed)
+    except (StaleExport, OtherEmbeddings) as error:
+        if needed or not _has_weights(spec):
+            raise
+        why = "the export is not used"
+        _log.warning("clip_export_not_used", model=spec.name, reason=str(error), instead="PyTorch")
+    if model is not None:
+        return model, "asked for" if needed else "there is an export"
+    return _load_torch(spec, wanted), why
 
 
 def _load_torch(spec: ModelSpec, wanted: _Wanted) -> ClipModel:
@@ -119,7 +138,7 @@ def _load_torch(spec: ModelSpec, wanted: _Wanted) -> ClipModel:
 def _load_exported(
     spec: ModelSpec, wanted: _Wanted, exports: Path | None, cache: Path | None, *, needed: bool
 ) -> ClipModel | None:
-    """Load the export of the model; unless it is ``needed``, None where there is none or PyTorch has to step in."""
+    """Load the export of the model; None where there is none, which is refused if it is ``needed``."""
     int8 = wanted.precision == "int8"
     if needed and not (wanted.device in {"auto", "cpu"} and (int8 or wanted.precision in _OPENVINO_PRECISIONS)):
         raise ConfigurationError(
@@ -127,15 +146,9 @@ def _load_exported(
             f"device {wanted.device} and precision {wanted.precision} were asked for."
         )
     _hash_early(spec, exports, int8=int8)
-    try:
-        found = find_export(spec, exports, int8=int8)
-        if found is not None:
-            return _load_openvino(*found, spec, wanted, cache)
-    except (StaleExport, OtherEmbeddings) as error:
-        if needed or not _has_weights(spec):
-            raise
-        _log.warning("clip_export_not_used", model=spec.name, reason=str(error), instead="PyTorch")
-        return None
+    found = find_export(spec, exports, int8=int8)
+    if found is not None:
+        return _load_openvino(*found, spec, wanted, cache)
     if needed:
         raise ConfigurationError(
             f"Model {spec.name} has no {'int8 ' if int8 else ''}export; "

@@ -111,7 +111,7 @@ def refuse_few(given: Counts) -> None:
         if count < LEAST_SAMPLES:
             raise ConfigurationError(
                 f"int8 needs {LEAST_SAMPLES} different {what} that can be read, better {2 * MOST_SAMPLES}: half of them "
-                f"calibrate, half of them judge; {count} were given."
+                f"calibrate, half of them judge; there are {count}."
             )
 
 

@@ -1,6 +1,6 @@
 """The port: everything the service asks of a vector store. A new store is one new file that satisfies it."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -10,10 +10,15 @@ from crossmodal.store.filters import Filter
 
 @dataclass(frozen=True, slots=True)
 class CollectionSpec:
-    """What the collections must fit: the embeddings' dimension and the fingerprint of the model that made them."""
+    """What the collections must fit: the embeddings' dimension and the fingerprint of the model that made them.
+
+    ``settings`` are those that made it that model, by name, for the operator to read: nothing depends on them, they may be
+    missing, and the store notes those of the first use.
+    """
 
     dim: int
     fingerprint: str
+    settings: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """The folder of an embedded store: who owns it, and which model its vectors belong to.
 
 lock              held by the owning process for as long as it has the store open; the kernel drops it with the process
-collections.json  layout, dimension and fingerprint, written whole before the first collection is made
+collections.json  layout, dimension, fingerprint and settings, written whole before the first collection is made
 statistics.json   how cosines are spread in these collections, where somebody has measured it
 images/, texts/   the engine's files, renamed into place once the engine has written them
 """
@@ -11,7 +11,6 @@ import json
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 from crossmodal.disk import require_room
@@ -19,7 +18,7 @@ from crossmodal.errors import ConfigurationError
 from crossmodal.records import Modality, Statistics
 from crossmodal.statistics import pack_statistics, unpack_statistics
 from crossmodal.store.base import CollectionSpec
-from crossmodal.store.fingerprint import require_layout, require_same
+from crossmodal.store.fingerprint import note_of, require_layout, require_same, spec_of
 from crossmodal.store.payload import LAYOUT
 
 _STATISTICS = "statistics.json"
@@ -74,7 +73,7 @@ class StoreFolder:
                 f"the store holds collections but not the note of which model made them; restore collections.json, or {_ELSEWHERE}"
             )
         else:
-            _write_whole(note, json.dumps({"version": LAYOUT, **asdict(spec)}))
+            _write_whole(note, json.dumps({"version": LAYOUT, **note_of(spec)}))
 
     def read_statistics(self) -> Statistics:
         """What ``write_statistics`` wrote; empty if nothing was."""
@@ -130,18 +129,17 @@ def _is_filled(folder: Path) -> bool:
 def _read_spec(note: Path) -> CollectionSpec:
     try:
         stored = json.loads(note.read_bytes())
-        dim, fingerprint = stored["dim"], stored["fingerprint"]
-        layout = stored["version"]
-    except (OSError, ValueError, LookupError, TypeError) as error:
+        spec, layout = spec_of(stored), stored["version"]
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise ConfigurationError(
             f"the note of which model made the collections, collections.json, is unreadable; restore it, or {_ELSEWHERE}"
         ) from error
-    if not isinstance(dim, int) or not isinstance(fingerprint, str):
+    if spec is None:
         raise ConfigurationError(
             f"collections.json does not hold a dimension and a fingerprint; restore it, or {_ELSEWHERE}"
         )
     require_layout(layout, elsewhere=_ELSEWHERE)
-    return CollectionSpec(dim, fingerprint)
+    return spec
 
 
 def _write_whole(path: Path, text: str) -> None:

@@ -22,7 +22,7 @@ from crossmodal.store.breaker import Breaker
 from crossmodal.store.conditions import restrict
 from crossmodal.store.cursor import decode_cursor, encode_cursor
 from crossmodal.store.filters import Filter
-from crossmodal.store.fingerprint import require_layout, require_same
+from crossmodal.store.fingerprint import note_of, require_layout, require_same, spec_of
 from crossmodal.store.qdrant_connection import QdrantDialect, connect, parse_url
 from crossmodal.store.qdrant_faults import call, is_silence, mapped
 from crossmodal.store.ranking import check_window, stable_page
@@ -267,7 +267,7 @@ class QdrantStore:
 
     async def _create(self, client: AsyncQdrantClient, name: str, spec: CollectionSpec) -> None:
         vectors = models.VectorParams(size=spec.dim, distance=models.Distance.COSINE)
-        note = {"layout": payload.LAYOUT, "dim": spec.dim, "fingerprint": spec.fingerprint}
+        note = {"layout": payload.LAYOUT, **note_of(spec)}
         try:
             await call(partial(client.create_collection, name, vectors, metadata=note))
         except ServerError:
@@ -290,14 +290,14 @@ def _keyword_index(field: str) -> models.KeywordIndexParams:
 
 def _stored_spec(info: models.CollectionInfo) -> CollectionSpec:
     note = info.config.metadata or {}
-    dim, fingerprint = note.get("dim"), note.get("fingerprint")
-    if not isinstance(dim, int) or not isinstance(fingerprint, str):
+    spec = spec_of(note)
+    if spec is None:
         raise ConfigurationError(
             "a collection of this name exists on the Qdrant server, but not with this service's note of its model: "
             "it is another program's, or the server is older than 1.16"
         )
     require_layout(note.get("layout"), elsewhere=_ELSEWHERE)
-    return CollectionSpec(dim, fingerprint)
+    return spec
 
 
 def _stored_statistics(info: models.CollectionInfo) -> Statistics:

@@ -24,7 +24,8 @@ from crossmodal.store.base import CollectionSpec, VectorStore
 from crossmodal.store.filters import Filter, matches
 
 DIM = 8
-SPEC = CollectionSpec(DIM, "tiny-model:0123")
+SETTINGS = {"MODEL": "tiny", "PREPROCESSING": "standard", "PRECISION": "auto"}
+SPEC = CollectionSpec(DIM, "tiny-model:0123", SETTINGS)
 IMAGES = Partition(DEFAULT_TENANT, Modality.IMAGE)
 TEXTS = Partition(DEFAULT_TENANT, Modality.TEXT)
 NOON = datetime(2024, 5, 17, 12, 0, 0, 123456, tzinfo=UTC)

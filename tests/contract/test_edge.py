@@ -22,7 +22,7 @@ from crossmodal.store.edge import PIECE, EdgeStore
 from crossmodal.store.edge_folder import sync_files
 from crossmodal.store.edge_shard import FLUSH_EVERY, in_engine
 from crossmodal.store.filters import Equals, Range
-from tests.contract.material import IMAGES, SPEC, STATISTICS, TEXTS, all_ids, axis, point, points
+from tests.contract.material import IMAGES, SETTINGS, SPEC, STATISTICS, TEXTS, all_ids, axis, point, points
 
 ROOT = Path(__file__).parents[2]
 
@@ -166,11 +166,11 @@ async def test_a_second_store_in_this_process_is_refused(folder: Path) -> None:
 async def test_another_model_is_refused_and_the_folder_freed(folder: Path) -> None:
     await (await opened(folder)).close()
     with pytest.raises(FingerprintMismatch) as refused:
-        await opened(folder, CollectionSpec(16, "other-model:4567"))
+        await opened(folder, CollectionSpec(16, "other-model:4567", SETTINGS | {"PRECISION": "int8"}))
     assert refused.value.detail == (
         "the collections were made by the model tiny-model:0123 of 8 dimensions, and the model loaded is "
-        "other-model:4567 of 16; start with the old model, or index into another folder by setting CROSSMODAL_STORE "
-        "or DATA"
+        "other-model:4567 of 16; start with the old model (PRECISION=auto instead of int8), or index into another folder by "
+        "setting CROSSMODAL_STORE or DATA"
     )
     await (await opened(folder)).close()
 
@@ -178,7 +178,19 @@ async def test_another_model_is_refused_and_the_folder_freed(folder: Path) -> No
 async def test_the_note_of_the_model_is_plain_json(folder: Path) -> None:
     await (await opened(folder)).close()
     note = json.loads((folder / "collections.json").read_text(encoding="utf-8"))
-    assert note == {"version": 2, "dim": 8, "fingerprint": "tiny-model:0123"}
+    assert note == {"version": 2, "dim": 8, "fingerprint": "tiny-model:0123", "settings": SETTINGS}
+
+
+@pytest.mark.parametrize("settings", [{}, {"settings": ["fast"]}, {"settings": {"MODEL": 1}}])
+async def test_a_note_without_settings_is_one_of_the_same_model(folder: Path, settings: dict[str, object]) -> None:
+    await (await opened(folder)).close()
+    note = {"version": 2, "dim": SPEC.dim, "fingerprint": SPEC.fingerprint} | settings
+    (folder / "collections.json").write_text(json.dumps(note), encoding="utf-8")
+    await (await opened(folder)).close()
+    with pytest.raises(FingerprintMismatch) as refused:
+        await opened(folder, CollectionSpec(SPEC.dim, "other-model:4567", SETTINGS))
+    said = "start with the old model (its settings are not noted; it depends on MODEL, PREPROCESSING, PRECISION), or "
+    assert said in refused.value.detail
 
 
 @pytest.mark.parametrize("version", [1, 3, "2", None])

@@ -13,7 +13,19 @@ from crossmodal.records import MetadataValue, Modality, Partition
 from crossmodal.store.base import CollectionSpec, VectorStore
 from crossmodal.store.exact import ExactStore
 from crossmodal.store.filters import Equals, Range
-from tests.contract.material import DIM, IMAGES, SPEC, STATISTICS, TEXTS, all_ids, axis, point, points, unit_vectors
+from tests.contract.material import (
+    DIM,
+    IMAGES,
+    SETTINGS,
+    SPEC,
+    STATISTICS,
+    TEXTS,
+    all_ids,
+    axis,
+    point,
+    points,
+    unit_vectors,
+)
 
 
 @pytest.fixture
@@ -341,7 +353,27 @@ async def test_another_model_is_refused(store: VectorStore) -> None:
             await store.open(other)
         assert SPEC.fingerprint in refused.value.detail
         assert other.fingerprint in refused.value.detail
-        assert "start with the old model, or" in refused.value.detail
+        assert "start with the old model (" in refused.value.detail
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"PREPROCESSING": "fast"}, "PREPROCESSING=standard instead of fast"),
+        ({"MODEL": "large", "PRECISION": "int8"}, "MODEL=tiny instead of large, PRECISION=auto instead of int8"),
+        ({}, "its settings were the same, its files were not: the weights, or the int8 export"),
+    ],
+)
+async def test_the_refusal_of_another_model_names_the_settings_that_differ(
+    store: VectorStore, changes: dict[str, str], said: str
+) -> None:
+    settings = SETTINGS | changes
+    await store.open(
+        CollectionSpec(DIM, SPEC.fingerprint, settings)
+    )  # they do not matter as long as the model is the same
+    with pytest.raises(FingerprintMismatch) as refused:
+        await store.open(CollectionSpec(DIM, "other-model:4567", settings))
+    assert f"start with the old model ({said}), or " in refused.value.detail
 
 
 async def test_a_closed_store_is_unavailable(store: VectorStore) -> None:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -126,9 +127,13 @@ async def test_a_collection_of_another_model_is_refused(tmp_path: Path) -> None:
     assert await first.ready()
     await first.close()
     assert not await first.ready()
-    second = build_container(settings, LocalEncoder(ColourModel("second"), BatchLimits()))
-    with pytest.raises(FingerprintMismatch):
+    other = ColourModel("second")
+    other.info = replace(other.info, precision="int8", preprocessing=replace(other.info.preprocessing, profile="fast"))
+    second = build_container(settings, LocalEncoder(other, BatchLimits()))
+    with pytest.raises(FingerprintMismatch) as refused:
         await second.open()
+    said = "CROSSMODAL_PREPROCESSING=standard instead of fast, CROSSMODAL_PRECISION=auto instead of int8"
+    assert f"start with the old model ({said}), or " in refused.value.detail
     assert not await second.ready()
     await second.close()
 

@@ -44,6 +44,19 @@ async def test_two_writes_are_sent_together(joined: tuple[Any, Sent]) -> None:
     assert sent.pieces == [b"head body"]
 
 
+async def test_views_are_joined_and_held_as_they_were(joined: tuple[Any, Sent]) -> None:
+    transport, sent = joined
+    reused = bytearray(b"one ")
+    for piece in (memoryview(reused), memoryview(b"two "), reused[:0], memoryview(b"three ")):
+        transport.write(piece)
+    transport.write(b"four")
+    assert b"".join(sent.pieces) == b"one two three four"
+    transport.write(memoryview(reused))
+    reused[:] = b"!!!!"
+    await asyncio.sleep(0)
+    assert b"".join(sent.pieces) == b"one two three fourone "
+
+
 async def test_one_write_is_sent_when_the_loop_is_free(joined: tuple[Any, Sent]) -> None:
     transport, sent = joined
     transport.write(b"head")

@@ -134,12 +134,15 @@ def _manifest(change: Callable[[dict[str, Any]], object]) -> Change:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda folder: (folder / MANIFEST).write_text("{"), "JSON"),
-        (lambda folder: (folder / MANIFEST).write_bytes(b"\xff\xfe"), "JSON"),
-        (_manifest(lambda manifest: manifest.pop("dim")), "dim: Field required"),
+        (lambda folder: (folder / MANIFEST).write_bytes(b""), "is damaged (Invalid JSON: EOF while parsing a value"),
+        (lambda folder: (folder / MANIFEST).write_text("{"), "is damaged (Invalid JSON: EOF while parsing an object"),
+        (lambda folder: (folder / MANIFEST).write_bytes(b"\xff\xfe"), "is damaged (Invalid JSON: "),
+        (lambda folder: (folder / MANIFEST).write_text("[]"), "says what cannot be meant (all of it: "),
+        (lambda folder: (folder / MANIFEST).unlink(), "is missing, other files of it are there"),
+        (_manifest(lambda manifest: manifest.pop("dim")), "says what cannot be meant (dim: Field required)"),
         (_manifest(lambda manifest: manifest.update(format=2)), "format: Input should be 1"),
         (_manifest(lambda manifest: manifest.update(context_length=0)), "context_length"),
-        (_manifest(lambda manifest: manifest["files"].pop(IMAGE_GRAPH)), "does not name what an export is made of"),
+        (_manifest(lambda manifest: manifest["files"].pop(IMAGE_GRAPH)), "does not name what one is made of"),
         (_manifest(lambda manifest: manifest["files"].update({"../x": "0" * 64})), "does not name"),
         (_manifest(lambda manifest: manifest["fingerprints"].pop("reference")), "does not name"),
         (_manifest(lambda manifest: manifest["fingerprints"].update(standard="x")), "fingerprints.standard"),
@@ -147,7 +150,44 @@ def _manifest(change: Callable[[dict[str, Any]], object]) -> Change:
 )
 def test_a_manifest_that_cannot_be_meant_is_refused(mine: Path, change: Change, reason: str) -> None:
     change(mine)
-    assert reason in refusal(mine)
+    for runtime in ("auto", "openvino"):
+        detail = refusal(mine, runtime=runtime)
+        assert reason in detail
+        assert f"{MANIFEST} of its export " in detail
+        assert detail.endswith("; export it again: python -m indexer export --model local-dir:PATH.")
+    assert type(load(mine, runtime="torch")) is TorchClip
+
+
+def test_a_manifest_that_is_no_file_is_refused(mine: Path) -> None:
+    (mine / MANIFEST).unlink()
+    (mine / MANIFEST).mkdir()
+    assert f"{MANIFEST} of its export cannot be read (Is a directory); export it again" in refusal(mine)
+
+
+@pytest.mark.parametrize(
+    ("left", "wanted", "runtime", "why"),
+    [
+        ("all", {}, "OpenVinoClip", "there is an export"),
+        ("all", {"runtime": "openvino"}, "OpenVinoClip", "asked for"),
+        ("all", {"runtime": "torch"}, "TorchClip", "asked for"),
+        ("all", {"precision": "bf16", "device": "cpu"}, "OpenVinoClip", "there is an export"),
+        ("none", {}, "TorchClip", "there is no export"),
+    ],
+)
+def test_the_log_says_which_runtime_it_is_and_why(
+    mine: Path, left: str, wanted: dict[str, str], runtime: str, why: str
+) -> None:
+    for file in (MANIFEST, *FILES) if left == "none" else ():
+        (mine / file).unlink()
+    with capture_logs() as logs:
+        load(mine, **wanted)
+    (loaded,) = logs
+    assert (loaded["event"], loaded["log_level"], loaded["runtime"], loaded["why"]) == (
+        "clip_loaded",
+        "info",
+        runtime,
+        why,
+    )
 
 
 def test_an_export_from_before_a_profile_serves_the_others(mine: Path, mine_alone: Path) -> None:
@@ -184,7 +224,9 @@ def test_an_export_that_embeds_otherwise_gives_way_to_pytorch_or_is_refused(
     change(mine)
     with capture_logs() as logs:
         assert type(load(mine)) is TorchClip
-    assert next((entry["event"], entry["log_level"]) for entry in logs) == ("clip_export_not_used", "warning")
+    unused, loaded = logs
+    assert (unused["event"], unused["log_level"]) == ("clip_export_not_used", "warning")
+    assert loaded["why"] == "the export is not used"
     refusal(mine, runtime="openvino")
     change(mine_alone)
     refusal(mine_alone)

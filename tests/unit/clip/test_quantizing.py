@@ -248,7 +248,7 @@ def test_int8_is_not_for_pytorch_nor_for_a_gpu(both: Path) -> None:
     assert type(load(both, runtime="torch", precision="fp32")) is TorchClip
 
 
-@pytest.mark.parametrize(("pictures", "texts", "what"), [(63, 80, "63 were given"), (80, 0, "0 were given")])
+@pytest.mark.parametrize(("pictures", "texts", "what"), [(63, 80, "there are 63"), (80, 0, "there are 0")])
 def test_too_few_samples_are_refused_and_nothing_is_written(
     small_folder: Path, tmp_path: Path, pictures: int, texts: int, what: str
 ) -> None:

@@ -59,8 +59,8 @@ def test_what_goes_with_int8_alone_is_refused(arguments: list[str]) -> None:
     [
         ("nowhere", "README.md", "is not a folder"),
         ("samples", "nowhere", "is not a file"),
-        ("models", "README.md", "half of them calibrate, half of them judge; 0 were given."),
-        ("samples", "requirements/uv.in", "half of them calibrate, half of them judge; 1 were given."),
+        ("models", "README.md", "half of them calibrate, half of them judge; there are 0."),
+        ("samples", "requirements/uv.in", "half of them calibrate, half of them judge; there are 1."),
     ],
 )
 def test_samples_that_are_not_there_are_said_before_the_model_is_loaded(pictures: str, texts: str, reason: str) -> None:
@@ -73,7 +73,9 @@ def test_pictures_are_different_ones_with_their_captions(pictures: Path, capsys:
     pixels, captions = read_pictures(Settings(), scan_pictures(pictures), PREPROCESSING, 10)
     assert pixels.shape == (3, 32, 32, 3)
     assert captions == ["one", "two", ""]
-    assert "left out: broken.webp: The picture begins like WEBP but" in capsys.readouterr().err
+    head, same, broken = capsys.readouterr().err.splitlines()
+    assert (head, same) == ("left out: 2 of 5 pictures", "  again.webp: the same picture as 0.webp")
+    assert broken.startswith("  broken.webp: The picture begins like WEBP but")
     assert read_pictures(Settings(), scan_pictures(pictures), PREPROCESSING, 2)[1] == ["one", "two"]
 
 
@@ -82,8 +84,35 @@ def test_a_folder_without_pictures_gives_none(tmp_path: Path) -> None:
     assert (pixels.shape, captions) == ((0, 32, 32, 3), [])
 
 
-def test_texts_are_different_ones_that_the_service_would_take(tmp_path: Path) -> None:
+def test_texts_are_different_ones_that_the_service_would_take(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     file = tmp_path / "texts.jsonl"
-    file.write_text('"one"\n{"text": "two", "metadata": {"a": 1}}\n"one"\n{"no": "text"}\n"%s"\n"three"\n' % ("x" * 99))
-    assert read_texts(scan_texts(file), 50, 10) == ["one", "two", "three"]
-    assert read_texts(scan_texts(file), 100, 3) == ["one", "two", "x" * 99]
+    lines = ['"one"', '{"text": "two", "metadata": {"a": 1}}', '"one"', "{", '"%s"' % ("x" * 99), '" "', '"three"']
+    file.write_text("\n".join(lines))
+    assert read_texts(scan_texts(file), 50) == ["one", "two", "three"]
+    assert capsys.readouterr().err.splitlines() == [
+        "left out: 4 of 7 texts",
+        "  texts.jsonl:3: the same text as texts.jsonl:1",
+        "  texts.jsonl:4: not valid JSON: Expecting property name enclosed in double quotes: line 1 column 2 (char 1)",
+        "  texts.jsonl:5: the text has 99 characters; at most 50 are allowed",
+        "  texts.jsonl:6: the text is empty; say what to look for",
+    ]
+    file.write_text("\n".join([lines[0], lines[-1]]))
+    assert read_texts(scan_texts(file), 50) == ["one", "three"]
+    assert capsys.readouterr().err == ""
+
+
+def test_too_few_usable_texts_are_refused_before_the_model_is_loaded(tmp_path: Path) -> None:
+    file = tmp_path / "texts.txt"
+    file.write_text("\n".join([*map(str, range(63)), *["7"] * 20]))
+    outcome = export("--int8", "--pictures", str(GALLERY), "--texts", str(file))
+    assert outcome.exit_code == 2
+    *said, refused = outcome.stderr.splitlines()
+    assert said == [
+        "left out: 20 of 83 texts",
+        *(f"  texts.txt:{number}: the same text as texts.txt:8" for number in range(64, 69)),
+        "  and 15 more",
+    ]
+    assert refused.startswith("indexer: int8 needs 64 different texts that can be read")
+    assert refused.endswith("half of them judge; there are 63.")

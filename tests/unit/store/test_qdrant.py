@@ -23,7 +23,7 @@ from crossmodal.store import qdrant_faults
 from crossmodal.store.qdrant import QdrantStore
 from crossmodal.store.qdrant_connection import connect, parse_url
 from tests.contract.fake_server import FakeServer, Fault
-from tests.contract.material import IMAGES, SPEC, STATISTICS, axis, point, points
+from tests.contract.material import IMAGES, SETTINGS, SPEC, STATISTICS, axis, point, points
 
 SECRET = "sk-secret at http://internal.host:6333/data/path"  # noqa: S105 -- what must not be shown
 NO_ANSWER = "the vector store does not answer"
@@ -319,7 +319,8 @@ async def test_names_and_settings_of_the_collections(server: FakeServer, store: 
     ]
     client = server.connect()
     info = await client.get_collection("crossmodal_images")
-    assert info.config.metadata == {"layout": 2, "dim": 8, "fingerprint": "tiny-model:0123"}
+    noted = {"layout": 2, "dim": 8, "fingerprint": "tiny-model:0123", "settings": SETTINGS}
+    assert info.config.metadata == noted
     await client.close()
 
 
