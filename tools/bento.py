@@ -21,7 +21,7 @@ from typing import Final
 import yaml
 from bentoml._internal.bento.build_config import BentoPathSpec
 
-from crossmodal.clip.baked import Recipe, check_baked, read_baked
+from crossmodal.clip.baked import Form, Recipe, check_baked, read_baked
 from crossmodal.clip.spec import BAKED, LocalFolder
 from crossmodal.errors import ConfigurationError
 
@@ -132,7 +132,7 @@ def _read() -> argparse.Namespace:
             f"--version is 1 to 63 letters, digits, '.', '_' and '-', the first and the last of them a letter or digit, "
             f"and is not latest; {asked.version!r} came"
         )
-    form = asked.form or ("export" if asked.slim else "weights")
+    form: Form = asked.form or ("export" if asked.slim else "weights")
     try:
         asked.recipe = Recipe(asked.model, form, asked.revision, asked.sha256) if asked.model else None
     except ConfigurationError as error:
