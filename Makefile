@@ -11,18 +11,24 @@ HOST ?= 127.0.0.1
 PORT ?= 3000
 DATA ?= data
 
+# A value as one word of the shell, whatever is in it, and an option with the value of a variable, if it has one: what is
+# given on make's command line goes through these.
+quoted = '$(subst ','\'',$(1))'
+option = $(if $($(1)),$(2) $(call quoted,$($(1))))
+
 UV := $(or $(shell command -v uv),.uv/bin/uv)
 BIN := .venv/bin
 
 export CROSSMODAL_DATA ?= $(DATA)
-export BENTOML_HOME ?= $(abspath $(DATA))/bentoml
+# abspath would take a space for the end of a path.
+export BENTOML_HOME ?= $(if $(filter /%,$(firstword $(DATA))),,$(CURDIR)/)$(DATA)/bentoml
 export BENTOML_DO_NOT_TRACK := True
 # Idle threads of the model sleep instead of spinning on the cores that decode and answer.
 export OMP_WAIT_POLICY ?= passive
 # Some library sets the C locale as it goes along; texts are UTF-8 all the same.
 export PYTHONUTF8 := 1
 
-SERVE = $(BIN)/bentoml serve service:CrossModalSearch --host $(HOST) --port $(PORT)
+SERVE = $(BIN)/bentoml serve service:CrossModalSearch --host $(call quoted,$(HOST)) --port $(call quoted,$(PORT))
 
 # What the bundled model is calibrated on in int8; others need what they will search.
 ifeq ($(filter-out tiny,$(MODEL)),)
@@ -47,7 +53,7 @@ help: ## say what each command does
 	touch $@
 
 .venv/bin/python: | $(filter .uv/bin/uv,$(UV))
-	$(UV) venv --quiet --allow-existing --python $(PYTHON) .venv
+	$(UV) venv --quiet --allow-existing --python $(call quoted,$(PYTHON)) .venv
 
 .venv/.runtime: requirements/runtime.txt | .venv/bin/python
 	$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r $<
@@ -78,31 +84,31 @@ lock: | $(filter .uv/bin/uv,$(UV)) ## write requirements/*.txt anew from require
 
 .PHONY: demo
 demo: install ## serve the bundled model with the sample gallery on PORT (default 3000)
-	@mkdir -p "$(BENTOML_HOME)"
-	@echo "the page, in some seconds: http://$(HOST):$(PORT)/ui/"
+	@mkdir -p -- $(call quoted,$(BENTOML_HOME))
+	@echo "the page, in some seconds:" $(call quoted,http://$(HOST):$(PORT)/ui/)
 	exec $(SERVE)
 
 .PHONY: serve
 serve: install ## serve on PORT (default 3000) what DATA holds
-	@mkdir -p "$(BENTOML_HOME)"
+	@mkdir -p -- $(call quoted,$(BENTOML_HOME))
 	exec $(SERVE)
 
 .PHONY: export
 export: install $(if $(INT8),.venv/.int8) ## export MODEL (default tiny) for OpenVINO, which serve then uses on CPUs; OUT=FOLDER puts it elsewhere; INT8=1: in int8, too (README)
-	$(BIN)/python -m indexer export $(if $(MODEL),--model "$(MODEL)") $(if $(OUT),--out "$(OUT)") \
-		$(if $(INT8),--int8 $(if $(PICTURES),--pictures "$(PICTURES)") $(if $(TEXTS),--texts "$(TEXTS)"))
+	$(BIN)/python -m indexer export $(call option,MODEL,--model) $(call option,OUT,--out) \
+		$(if $(INT8),--int8 $(call option,PICTURES,--pictures) $(call option,TEXTS,--texts))
 
 .PHONY: bento
 bento: install ## build a bento, the deployable archive; MODEL=SPEC (FORM, REVISION, SHA256) bakes a model in, SLIM=1 leaves PyTorch out
-	@mkdir -p "$(BENTOML_HOME)"
-	PATH="$(dir $(abspath $(UV))):$$PATH" $(BIN)/python -m tools.bento $(if $(MODEL),--model "$(MODEL)") $(if $(FORM),--form $(FORM)) \
-		$(if $(REVISION),--revision $(REVISION)) $(if $(SHA256),--sha256 $(SHA256)) $(if $(SLIM),--slim) \
-		$(if $(VERSION),--version "$(VERSION)")
+	@mkdir -p -- $(call quoted,$(BENTOML_HOME))
+	PATH="$(dir $(abspath $(UV))):$$PATH" $(BIN)/python -m tools.bento $(call option,MODEL,--model) $(call option,FORM,--form) \
+		$(call option,REVISION,--revision) $(call option,SHA256,--sha256) $(if $(SLIM),--slim) \
+		$(call option,VERSION,--version)
 
 .PHONY: image
 image: ## make the image IMAGE of the bento in the folder BENTO, with ENGINE (default docker)
-	@test -n "$(BENTO)" -a -n "$(IMAGE)" || { echo "make image BENTO=FOLDER IMAGE=NAME:TAG: make bento says which folder" >&2; exit 2; }
-	$(or $(ENGINE),docker) build --file "$(BENTO)/src/deploy/Dockerfile" --tag "$(IMAGE)" "$(BENTO)"
+	@[[ -n $(call quoted,$(BENTO)) && -n $(call quoted,$(IMAGE)) ]] || { echo "make image BENTO=FOLDER IMAGE=NAME:TAG: make bento says which folder" >&2; exit 2; }
+	$(call quoted,$(or $(ENGINE),docker)) build --file $(call quoted,$(BENTO)/src/deploy/Dockerfile) --tag $(call quoted,$(IMAGE)) $(call quoted,$(BENTO))
 
 # --- check -----------------------------------------------------------------------------------------------------------
 
@@ -120,7 +126,8 @@ test-bento: .venv/.dev system-packages ## build bentos, carry them elsewhere, in
 
 .PHONY: test-faults
 test-faults: .venv/.dev system-packages ## kill, stop and starve real servers, and look what they answer
-	$(BIN)/python -m pytest -m "faults and not slow" --numprocesses 2 --dist worksteal --durations=10 $(AGAIN)
+	$(BIN)/python -m pytest -m "faults and not slow" --numprocesses 2 --dist worksteal --durations=10 \
+		$(foreach word,$(AGAIN),$(call quoted,$(word)))
 
 .PHONY: lint
 lint: .venv/.dev ## check style, types and who imports whom
@@ -140,20 +147,20 @@ eval: .venv/.dev system-packages ## measure what the service finds on the bundle
 
 .PHONY: loadtest
 loadtest: .venv/.dev ## load the service (MIX, SHAPE, FOR seconds, USERS, URL) and hold what came against loadtests/slo.yaml
-	$(BIN)/python -m loadtests run $(if $(MIX),--mix $(MIX)) $(if $(SHAPE),--shape $(SHAPE)) $(if $(FOR),--seconds $(FOR)) \
-		$(if $(USERS),--users $(USERS)) $(if $(URL),--url $(URL))
+	$(BIN)/python -m loadtests run $(call option,MIX,--mix) $(call option,SHAPE,--shape) $(call option,FOR,--seconds) \
+		$(call option,USERS,--users) $(call option,URL,--url)
 
 .PHONY: knee
 knee: .venv/.dev ## find how many requests in flight fill the service: what autoscalers need to know
-	$(BIN)/python -m loadtests knee $(if $(MIX),--mix $(MIX)) $(if $(URL),--url $(URL))
+	$(BIN)/python -m loadtests knee $(call option,MIX,--mix) $(call option,URL,--url)
 
 .PHONY: autoscale
 autoscale: .venv/.dev system-packages ## have encoders come and go with the load behind HAProxy (PHASES, RATE, SPEED), replace all and kill one
-	$(BIN)/python -m loadtests autoscale $(if $(PHASES),--phases "$(PHASES)") $(if $(RATE),--rate $(RATE)) $(if $(SPEED),--speed $(SPEED))
+	$(BIN)/python -m loadtests autoscale $(call option,PHASES,--phases) $(call option,RATE,--rate) $(call option,SPEED,--speed)
 
 .PHONY: plan
 plan: .venv/.dev ## say how many replicas RATE items a second take, each SERVICE ms (of BATCH at a time), and what that costs at PRICE an hour
-	@$(BIN)/python -m loadtests plan --rate $(RATE) --service-ms $(SERVICE) $(if $(BATCH),--batch $(BATCH)) $(if $(PRICE),--price $(PRICE))
+	@$(BIN)/python -m loadtests plan $(call option,RATE,--rate) $(call option,SERVICE,--service-ms) $(call option,BATCH,--batch) $(call option,PRICE,--price)
 
 .PHONY: bench
 bench: .venv/.dev ## measure the service against its own ceiling, in one run
@@ -169,7 +176,7 @@ bench-batchers: .venv/.dev ## measure our batcher against BentoML's, with 1 to 1
 
 .PHONY: bench-gpu
 bench-gpu: .venv/.dev ## measure a GPU on the model of ARCH (default ViT-B-32), and say what binds
-	$(BIN)/python -m benchmarks.gpu --arch $(or $(ARCH),ViT-B-32)
+	$(BIN)/python -m benchmarks.gpu --arch $(call quoted,$(or $(ARCH),ViT-B-32))
 
 .PHONY: bench-duplicates
 bench-duplicates: .venv/.dev ## measure what a search for duplicates costs, in 10,000 and 100,000 items

@@ -33,6 +33,17 @@ class Modality(StrEnum):
     TEXT = "text"
 
 
+class DecoderLoss(StrEnum):
+    """Why a decoding process was lost; stable, for `crossmodal_lost_decoders_total` shows it."""
+
+    DEADLINE = "deadline"
+    """The picture took too long."""
+    CRASH = "crash"
+    """It died of a picture."""
+    FAULT = "fault"
+    """The fault was the program's."""
+
+
 LongText = Literal["truncate", "split"]
 """What becomes of a text over the model's context: ``truncate`` reads its beginning, ``split`` all of it, in pieces."""
 

@@ -1,5 +1,10 @@
-"""Every knob in one place, read from the environment with the prefix CROSSMODAL_; nothing else reads it."""
+"""Every knob in one place, read from the environment with the prefix CROSSMODAL_; nothing else reads it.
 
+An empty variable is as none, which is what an unfilled `${...}` of a compose file or a template leaves. Of what guards the
+service it is refused, for there it would open what was to be closed.
+"""
+
+import os
 import re
 from enum import StrEnum
 from pathlib import Path
@@ -97,7 +102,9 @@ def _default_model() -> str:
 class Settings(BaseSettings):
     """The service's configuration. Sizes are in bytes, times in seconds, counts in items."""
 
-    model_config = SettingsConfigDict(env_prefix="CROSSMODAL_", extra="ignore", frozen=True, protected_namespaces=())
+    model_config = SettingsConfigDict(
+        env_prefix="CROSSMODAL_", extra="ignore", frozen=True, protected_namespaces=(), env_ignore_empty=True
+    )
 
     model: str = Field(
         default_factory=_default_model,
@@ -263,8 +270,17 @@ class Settings(BaseSettings):
         return self
 
 
+_GUARDS = frozenset({"CROSSMODAL_KEYS_FILE"})
+"""Variables without which everybody may do everything."""
+
+
 def load_settings() -> Settings:
     """Read the environment. Raises ``ConfigurationError`` naming each wrong variable, without its value."""
+    for name, value in os.environ.items():
+        if not value and name.upper() in _GUARDS:
+            raise ConfigurationError(
+                f"settings are not valid: {name}: it is empty; without keys it must not be set at all"
+            )
     try:
         return Settings()
     except ValidationError as error:

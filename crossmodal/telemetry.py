@@ -6,7 +6,7 @@ Metrics go to the process's default Prometheus registry, which BentoML serves at
 import logging
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from contextvars import ContextVar, Token
 from itertools import product
@@ -18,6 +18,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from crossmodal import tracing
 from crossmodal.errors import ClientError, CrossModalError, Shed, error_codes
+from crossmodal.records import DecoderLoss
 
 STAGES = ("fetch", "decode", "queue", "embed", "store", "compare")
 """The stages of a request, in the order they happen; `Server-Timing` names them."""
@@ -60,7 +61,7 @@ _LOOKUPS = Counter(
 _CACHED_BYTES = Gauge("crossmodal_cache_bytes", "What embeddings made before take", multiprocess_mode="livesum")
 _INDEXED = Counter("crossmodal_indexed_items", "Items by outcome of indexing", ["modality", "status"])
 _LOST_DECODERS = Counter("crossmodal_lost_decoders", "Decoding processes lost to a picture, by reason", ["reason"])
-_PROBLEMS = Counter("crossmodal_problems", "Problem responses by code", ["code"])
+_PROBLEMS = Counter("crossmodal_problems", "Problem responses by code, those to probes not counted", ["code"])
 _SHED = Counter("crossmodal_shed", "Requests turned away rather than worked on, by the limit they met", ["reason"])
 _STORE_SECONDS = Histogram(
     "crossmodal_store_seconds",
@@ -89,12 +90,11 @@ _MODEL = Gauge(
 )
 
 # From the start, or nobody sees the first of a kind in a rate.
-for _reason in Shed:
-    _SHED.labels(_reason)
-for _operation in STORE_OPERATIONS:
-    _STORE_FAILURES.labels(_operation)
-for _code in sorted(error_codes()):
-    _PROBLEMS.labels(_code)
+_KINDS: dict[Counter, Iterable[str]] = {
+    _SHED: Shed, _LOST_DECODERS: DecoderLoss, _STORE_FAILURES: STORE_OPERATIONS, _PROBLEMS: sorted(error_codes())
+}  # fmt: skip
+for _counter, _kind in ((_counter, _kind) for _counter, _kinds in _KINDS.items() for _kind in _kinds):
+    _counter.labels(_kind)
 for _work, _status in product(("interactive", "bulk"), ("2xx", "4xx", "5xx")):
     _REQUEST_SECONDS.labels(_work, _status)
 # Looking a series up by its labels takes as long as all the rest of timing a block.
@@ -140,8 +140,8 @@ def count_indexed(modality: str, status: str) -> None:
     _INDEXED.labels(modality, status).inc()
 
 
-def count_lost_decoder(reason: str) -> None:
-    """Count one decoding process that was lost: to the deadline, a crash or a fault."""
+def count_lost_decoder(reason: DecoderLoss) -> None:
+    """Count one decoding process that was lost."""
     _LOST_DECODERS.labels(reason).inc()
 
 

@@ -14,11 +14,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeVar
 
 import httpx
 
-from loadtests import knee, planning, plots, report, slo
+from loadtests import knee, options, planning, plots, report, slo
 from loadtests.autoscaling import command as autoscaling
 from loadtests.autoscaling.haproxy import Refused
 from loadtests.growth import Growth
@@ -36,59 +35,21 @@ MOST_STEP_SECONDS = 60
 MOST_LEAK = 10_000
 SOAK = "soak"
 BREACH, FAULT = 1, 2
-N = TypeVar("N", int, float)
-
-
-def _number(kind: Callable[[str], N], least: N, most: N) -> Callable[[str], N]:
-    """What argparse calls to read a number from ``least`` to ``most``."""
-
-    def read(text: str) -> N:
-        number = kind(text)
-        if not least <= number <= most:
-            raise argparse.ArgumentTypeError(f"{text} is not between {least} and {most}")
-        return number
-
-    return read
-
-
-def _url(text: str) -> str:
-    try:
-        return local_target(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m loadtests", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="send load, judge it by the objectives; status 1 where one is missed")
-    run.add_argument("--shape", choices=sorted(FACTORS), default="steady", help="how the number of users changes")
-    run.add_argument("--seconds", type=_number(float, 1, MOST_SECONDS), default=60.0, help="length of the run")
-    run.add_argument(
-        "--users",
-        type=_number(int, 1, MOST_USERS),
-        help="users at the nominal load, each with a request in flight all the time; default: the objectives' share of the knee",
-    )
-    run.add_argument(
-        "--open", action="store_true", help="arrivals at random, whether or not earlier ones were answered"
-    )
-    run.add_argument("--rate", type=_number(float, 0.1, MOST_RATE), help="arrivals a second; default: as for --users")
-    run.add_argument("--connections", type=_number(int, 1, MOST_USERS), default=64, help="most in flight, with --open")
-    run.add_argument(
-        "--leak",
-        type=_number(int, 0, MOST_LEAK),
-        default=0,
-        help="plant a fault: the service keeps so many bytes of each request, which a soak must find",
-    )
-    run.add_argument("--slo", type=Path, default=slo.DEFAULT, help="file of the objectives")
+    _add_run(run)
     found = commands.add_parser("knee", help="find how many requests in flight fill the service")
-    found.add_argument("--seconds", type=_number(float, 1, MOST_STEP_SECONDS), default=4.0, help="of a step in a round")
-    found.add_argument("--rounds", type=_number(int, 1, 20), default=3, help="times each step is measured, in turns")
-    found.add_argument("--most", type=_number(int, 1, knee.STEPS[-1]), default=96, help="requests in flight at most")
+    _add_knee(found)
     for command, mix in ((run, "mixed"), (found, "search")):
         command.add_argument("--mix", choices=sorted(MIXES), default=mix, help=f"what users ask; default {mix}")
-        command.add_argument("--url", type=_url, help="a running service of this machine: http://127.0.0.1:PORT")
-        command.add_argument("--seed", type=int, default=0, help="of what is asked, and of when")
+        command.add_argument(
+            "--url", type=options.checked(local_target), help="a running service of this machine: http://127.0.0.1:PORT"
+        )
+        command.add_argument("--seed", type=options.seed, default=0, help="of what is asked, and of when")
         command.add_argument(
             "--out", type=Path, help="folder of the results; default: one of its own in loadtests/results"
         )
@@ -100,19 +61,92 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--shape", choices=sorted(FACTORS), default="steady", help="how the number of users changes")
+    parser.add_argument(
+        "--seconds", type=options.number("number of seconds", 1, MOST_SECONDS), default=60.0, help="length of the run"
+    )
+    parser.add_argument(
+        "--users",
+        type=options.whole("number of users", 1, MOST_USERS),
+        help="users at the nominal load, each with a request in flight all the time; default: the objectives' share of the knee",
+    )
+    parser.add_argument(
+        "--open", action="store_true", help="arrivals at random, whether or not earlier ones were answered"
+    )
+    parser.add_argument(
+        "--rate",
+        type=options.number("number of arrivals a second", 0.1, MOST_RATE),
+        help="arrivals a second; default: as for --users",
+    )
+    parser.add_argument(
+        "--connections",
+        type=options.whole("number of connections", 1, MOST_USERS),
+        default=64,
+        help="most in flight, with --open",
+    )
+    parser.add_argument(
+        "--leak",
+        type=options.whole("number of bytes", 0, MOST_LEAK),
+        default=0,
+        help="plant a fault: the service keeps so many bytes of each request, which a soak must find",
+    )
+    parser.add_argument("--slo", type=Path, default=slo.DEFAULT, help="file of the objectives")
+
+
+def _add_knee(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--seconds",
+        type=options.number("number of seconds", 1, MOST_STEP_SECONDS),
+        default=4.0,
+        help="of a step in a round",
+    )
+    parser.add_argument(
+        "--rounds",
+        type=options.whole("number of rounds", 1, 20),
+        default=3,
+        help="times each step is measured, in turns",
+    )
+    parser.add_argument(
+        "--most",
+        type=options.whole("number of requests", 1, knee.STEPS[-1]),
+        default=96,
+        help="requests in flight at most",
+    )
+
+
 def _add_plan(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--rate", type=_number(float, 0.001, 1e7), required=True, help="items (texts, pictures) a second"
+        "--rate",
+        type=options.number("number of items a second", 0.001, 1e7),
+        required=True,
+        help="items (texts, pictures) a second",
     )
-    parser.add_argument("--service-ms", type=_number(float, 0.001, 1e6), required=True, help="time of a batch, ms")
-    parser.add_argument("--batch", type=_number(int, 1, 4096), default=1, help="items in a batch; default 1")
-    parser.add_argument("--price", type=_number(float, 0, 1e6), default=1.0, help="of a replica an hour")
-    parser.add_argument("--variation", type=_number(float, 0, 100), default=0.0, help="squared, of the time of a batch")
-    parser.add_argument("--utilisation", type=_number(float, 0.01, 0.99), default=0.7, help="at most, of a replica")
     parser.add_argument(
-        "--wait-ms", type=_number(float, 0.001, 1e6), default=100.0, help="99 of 100 wait at most so long"
+        "--service-ms",
+        type=options.number("number of milliseconds", 0.001, 1e6),
+        required=True,
+        help="time of a batch, ms",
     )
-    parser.add_argument("--spare", type=_number(int, 0, 100), default=0, help="replicas more than that")
+    parser.add_argument(
+        "--batch", type=options.whole("number of items", 1, 4096), default=1, help="items in a batch; default 1"
+    )
+    parser.add_argument("--price", type=options.number("price", 0, 1e6), default=1.0, help="of a replica an hour")
+    parser.add_argument(
+        "--variation", type=options.number("number", 0, 100), default=0.0, help="squared, of the time of a batch"
+    )
+    parser.add_argument(
+        "--utilisation", type=options.number("share", 0.01, 0.99), default=0.7, help="at most, of a replica"
+    )
+    parser.add_argument(
+        "--wait-ms",
+        type=options.number("number of milliseconds", 0.001, 1e6),
+        default=100.0,
+        help="99 of 100 wait at most so long",
+    )
+    parser.add_argument(
+        "--spare", type=options.whole("number of replicas", 0, 100), default=0, help="replicas more than that"
+    )
 
 
 def find_plan(given: argparse.Namespace) -> int:

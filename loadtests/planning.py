@@ -136,5 +136,7 @@ def table(demand: Demand, estimates: list[Estimate], *, utilisation: float, pric
             f"{cost_of_a_million(demand, each.replicas, price):.2f}",
         ]
         found.append(f"| {' | '.join(cells)} |")
-    target = f"{demand.target(utilisation):.2g} items in flight in each, where batches are whole, are {utilisation:.0%}"
+    wanted = demand.target(utilisation)
+    shown = f"{wanted:.0f}" if wanted >= 10 else f"{wanted:.2g}"  # noqa: PLR2004 -- two digits are enough
+    target = f"{shown} items in flight in each, where batches are whole, are {utilisation:.0%}"
     return [*found, f"plan: {estimates[-1].replicas} replicas; {target}: a target for an autoscaler"]

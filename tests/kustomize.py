@@ -1,7 +1,7 @@
 """A reader of kustomizations, for tests where there is no kustomize: it does the little that deploy/ uses, and refuses the rest.
 
 Known: ``resources`` (files beside or below, folders anywhere), ``namespace``, ``images``, ``configMapGenerator`` with literals
-or files, and strategic merge ``patches`` by path. Names of generated config maps get no hash here, in them and in what
+or files, and ``patches``: strategic merge by path, and replacement (JSON patch) in one named target. Names of generated config maps get no hash here, in them and in what
 refers to them alike.
 """
 
@@ -79,11 +79,28 @@ def _generate(folder: Path, generator: Document, built: list[Document]) -> None:
 
 
 def _patch(folder: Path, patch: Document, built: list[Document]) -> None:
+    if set(patch) == {"target", "patch"} and set(patch["target"]) == {"kind", "name"}:
+        target = _only(built, **patch["target"])
+        for operation in yaml.safe_load(patch["patch"]):
+            _replace(target, operation)
+        return
     if set(patch) != {"path"}:
         raise Unsupported(f"{folder.name}: patches by {sorted(patch)}")
     for document in documents(folder / patch["path"]):
         target = _only(built, document["kind"], document["metadata"]["name"])
         target.update(_merge(target, document, "document"))
+
+
+def _replace(document: Document, operation: Document) -> None:
+    if set(operation) != {"op", "path", "value"} or operation["op"] != "replace":
+        raise Unsupported(f"the operation {operation}")
+    *way, last = operation["path"].strip("/").split("/")
+    place: Any = document
+    for step in way:
+        place = place[int(step) if isinstance(place, list) else step]
+    if not isinstance(place, dict) or last not in place:
+        raise Unsupported(f"{operation['path']}: there is nothing to replace")
+    place[last] = operation["value"]
 
 
 def _set_image(document: Document, image: Document) -> None:

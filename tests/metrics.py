@@ -23,6 +23,14 @@ def by(name: str, label: str) -> Counter[str]:
 
 
 @contextmanager
+def problems(**expected: int) -> Iterator[None]:
+    """Check that the block answers with so many problems of each code that are counted, and none of another."""
+    before = by("crossmodal_problems_total", "code")
+    yield
+    assert by("crossmodal_problems_total", "code") - before == Counter(expected)
+
+
+@contextmanager
 def shedding(**expected: int) -> Iterator[None]:
     """Check that the block turns away so many requests for each reason, and none for another."""
     before = by("crossmodal_shed_total", "reason")

@@ -9,6 +9,7 @@ not get in, but for the settings that decide which services there are.
 
 import argparse
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from typing import Final
 import yaml
 from bentoml._internal.bento.build_config import BentoPathSpec
 
-from crossmodal.clip.baked import check_baked, read_baked
+from crossmodal.clip.baked import Form, Recipe, check_baked, read_baked
 from crossmodal.clip.spec import BAKED, LocalFolder
 from crossmodal.errors import ConfigurationError
 
@@ -32,6 +33,9 @@ SHAPING: Final = (
     "ENCODER", "ENCODER_URL", "BATCHER", "API_WORKERS", "STORE", "TIMEOUT", "MAX_BATCH_IMAGES", "MAX_BATCH_TEXTS",
 )  # fmt: skip
 """Settings by which `service.py` decides which services there are and what BentoML notes of them."""
+
+VERSION: Final = re.compile(r"(?!latest$)[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
+"""What BentoML takes as a version, other than its name for the newest one."""
 
 _OTHER: Final = {"data", "build", "tests", "samples", f"models/{BAKED}"}
 """Folders of which nothing is taken, not looked through: they may be large, or left from something else."""
@@ -60,12 +64,11 @@ def stage(target: Path, *, slim: bool, label: dict[str, str]) -> None:
     (target / BENTOFILE).write_text(yaml.safe_dump(described, sort_keys=False), encoding="utf-8")
 
 
-def bake(target: Path, asked: argparse.Namespace) -> None:
+def bake(target: Path, asked: Recipe) -> None:
     """Put the model into ``target``. Exits with the status and the line of `python -m indexer bake`."""
-    command = [sys.executable, "-m", "indexer", "bake", "--model", asked.model, "--form", asked.form]
-    for option in ("revision", "sha256"):
-        if getattr(asked, option):
-            command += [f"--{option}", getattr(asked, option)]
+    command = [sys.executable, "-m", "indexer", "bake", "--model", asked.spec, "--form", asked.form]
+    for option, value in (("--revision", asked.revision), ("--sha256", asked.sha256)):
+        command += [option, value] if value is not None else []
     baked = subprocess.run([*command, "--out", str(target / "models" / BAKED)], cwd=ROOT, check=False)
     if baked.returncode:
         sys.exit(baked.returncode)
@@ -110,13 +113,13 @@ def show(bento: Path) -> None:
     print(f"{bento.parent.name}:{bento.name}, {size / 1e6:.1f} MB, in {bento}")
 
 
-def main() -> None:
-    """Build a bento as the command line asks."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+def _read() -> argparse.Namespace:
+    """The command line, looked through before anything is copied; ``recipe`` is the model's, None without one."""
+    parser = argparse.ArgumentParser(prog="python -m tools.bento", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--model", default="", help="bake this model in, named as CROSSMODAL_MODEL names it")
     parser.add_argument("--form", choices=("weights", "export", "both"), help="of it; export with --slim, else weights")
-    parser.add_argument("--revision", default="", help="commit of the hub's repository")
-    parser.add_argument("--sha256", default="", help="what the SHA-256 of its weights has to be")
+    parser.add_argument("--revision", help="commit of the hub's repository, 40 hex digits")
+    parser.add_argument("--sha256", help="what the SHA-256 of its weights has to be, 64 hex digits")
     parser.add_argument("--slim", action="store_true", help="without PyTorch: an exported model on CPUs")
     parser.add_argument("--version", help="of the bento; one that BentoML makes up otherwise")
     asked = parser.parse_args()
@@ -124,13 +127,28 @@ def main() -> None:
         parser.error("--slim needs --model, of which it takes the export: there is no PyTorch for weights")
     if not asked.model and (asked.form or asked.revision or asked.sha256):
         parser.error("--form, --revision and --sha256 are of the model that --model names")
-    asked.form = asked.form or ("export" if asked.slim else "weights")
+    if asked.version is not None and not VERSION.fullmatch(asked.version.lower()):
+        parser.error(
+            f"--version is 1 to 63 letters, digits, '.', '_' and '-', the first and the last of them a letter or digit, "
+            f"and is not latest; {asked.version!r} came"
+        )
+    form: Form = asked.form or ("export" if asked.slim else "weights")
+    try:
+        asked.recipe = Recipe(asked.model, form, asked.revision, asked.sha256) if asked.model else None
+    except ConfigurationError as error:
+        parser.error(error.detail)
+    return asked
+
+
+def main() -> None:
+    """Build a bento as the command line asks."""
+    asked = _read()
     (ROOT / "build").mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="bento-", dir=ROOT / "build") as folder:
         context = Path(folder)
         stage(context, slim=asked.slim, label={"commit": commit(), "packages": "slim" if asked.slim else "full"})
-        if asked.model:
-            bake(context, asked)
+        if asked.recipe is not None:
+            bake(context, asked.recipe)
         bento = build(context, asked.version)
     try:
         show(bento)

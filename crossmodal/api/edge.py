@@ -47,7 +47,7 @@ class EdgeMiddleware:
             return
         id_token = telemetry.request_id.set(_request_id(Headers(scope=scope)))
         stages_token = telemetry.start_stages()
-        exchange = Exchange(scope, receive, send, self._traffic)
+        exchange = Exchange(scope, receive, send, self._traffic, counted=scope["path"] not in PROBES)
         try:
             if scope["path"] in _NOT_LOGGED:
                 await self._answer(exchange, scope)

@@ -52,7 +52,9 @@ _FOREIGN_DETAILS = {
 class Exchange:
     """A request that has been let in. ``serve`` lets an app answer it and answers itself where the app does not."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, traffic: Traffic) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, traffic: Traffic, *, counted: bool = True) -> None:
+        """``counted``: the problems that it answers with itself count as the service's."""
+        self._counted = counted
         self._scope = scope
         self._receive = receive
         self._send = send
@@ -77,7 +79,7 @@ class Exchange:
 
     async def refuse(self, error: CrossModalError, headers: Mapping[str, str] | None = None) -> None:
         """Answer with a problem, without an app."""
-        await ProblemResponse(error, headers=headers)(self._scope, self._receive, self.send)
+        await ProblemResponse(error, headers=headers, counted=self._counted)(self._scope, self._receive, self.send)
 
     async def serve(self, app: ASGIApp) -> None:
         """Let ``app`` answer within the time there is; what it leaves unanswered or answers otherwise is a problem."""
@@ -209,7 +211,7 @@ class Exchange:
             return
         status, self._foreign_status = self._foreign_status, None
         error: Any = from_status(status, _FOREIGN_DETAILS.get(status, "the request could not be answered"))
-        await ProblemResponse(error, headers=self._foreign_headers)(self._scope, self._receive, self.send)
+        await self.refuse(error, headers=self._foreign_headers)
 
     def _add_headers(self, headers: MutableHeaders, status: int) -> None:
         headers["X-Request-ID"] = telemetry.request_id.get()

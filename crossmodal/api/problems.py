@@ -54,9 +54,11 @@ class ProblemResponse(Response):
         faults: Sequence[Mapping[str, Any]] = (),
         members: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
+        counted: bool = True,
     ) -> None:
-        """``faults`` become the member `errors`; ``members`` are further members of the problem."""
-        count_problem(error)
+        """``faults`` become the member `errors`; ``members`` are further members of the problem; ``counted``: in metrics."""
+        if counted:
+            count_problem(error)
         self._members = problem_body(error, faults=faults, members=members)
         given = {name.lower(): value for name, value in (headers or {}).items()}
         super().__init__(dump_json(self._members), status_code=error.status, headers=_retry_after(error) | given)

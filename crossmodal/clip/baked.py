@@ -4,6 +4,7 @@ The folder holds weights, an export or both, so that serving asks nobody else, a
 It is checked at every start.
 """
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -21,6 +22,7 @@ BAKED_MANIFEST: Final = "baked_model.json"
 Form = Literal["weights", "export", "both"]
 """What of a model is baked: weights, which PyTorch runs on any device; an export, which OpenVINO runs on CPUs."""
 
+_MOST_SHOWN: Final = 80
 _Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
@@ -41,12 +43,28 @@ class Baked:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What to bake. ``revision`` is of the hub's repository; ``sha256`` of the weights, which must have it then."""
+    """What to bake. ``revision`` is a commit of the hub's repository; ``sha256`` of the weights, which must have it then.
+
+    Raises ConfigurationError, one line, where one of these two cannot be what it is said to be.
+    """
 
     spec: str
     form: Form = "weights"
     revision: str | None = None
     sha256: str | None = None
+
+    def __post_init__(self) -> None:
+        """Look at their shapes, before anything is fetched."""
+        if self.revision is not None and not re.fullmatch("[0-9a-f]{40}", self.revision):
+            raise ConfigurationError(f"the revision is a commit, 40 hex digits in lower case; {_shown(self.revision)}")
+        if self.sha256 is not None and not re.fullmatch("[0-9A-Fa-f]{64}", self.sha256):
+            raise ConfigurationError(f"a SHA-256 is 64 hex digits; {_shown(self.sha256)}")
+
+
+def _shown(text: str) -> str:
+    """What came, on one line, cut if it is long, and how long it is."""
+    cut = text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
+    return f"{len(text)} characters came: {cut!r}"
 
 
 _MANIFEST: Final = TypeAdapter(Baked)

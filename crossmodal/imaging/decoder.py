@@ -22,10 +22,7 @@ from crossmodal.errors import DeadlineExceeded, ImageUndecodable, Overloaded, Se
 from crossmodal.imaging import wire, worker
 from crossmodal.imaging.limits import ImageLimits
 from crossmodal.imaging.prepare import Prepared
-from crossmodal.records import Preprocessing, hash_content
-
-DEADLINE, CRASH, FAULT = "deadline", "crash", "fault"
-"""Why a process was lost: the picture took too long; it died of a picture; the fault was the program's."""
+from crossmodal.records import DecoderLoss, Preprocessing, hash_content
 
 _START_SECONDS = 60.0
 _GRACE_SECONDS = 2.0
@@ -46,7 +43,7 @@ class Decoder:
     """
 
     def __init__(
-        self, limits: ImageLimits, seconds: float, on_lost: Callable[[str], None] = lambda _reason: None
+        self, limits: ImageLimits, seconds: float, on_lost: Callable[[DecoderLoss], None] = lambda _reason: None
     ) -> None:
         self._limits = limits
         self._seconds = seconds
@@ -84,7 +81,7 @@ class Decoder:
                 raise self._lost(process, content, timed_out=isinstance(error, TimeoutError)) from error
             except wire.BadAnswer as error:
                 _end(process)
-                self._on_lost(FAULT)
+                self._on_lost(DecoderLoss.FAULT)
                 _log.error("decoder failed", trace=str(error))
                 raise ServerError("The picture could not be decoded by a fault of this service.") from error
 
@@ -150,7 +147,7 @@ class Decoder:
             return Overloaded(_STOPPING, shed=Shed.ENDING)
         by_clock = timed_out or status == -worker.CLOCK_OVERDUE
         too_long = by_clock or status == -worker.CPU_OVERDUE
-        reason = DEADLINE if too_long else CRASH
+        reason = DecoderLoss.DEADLINE if too_long else DecoderLoss.CRASH
         self._on_lost(reason)
         _log.warning("decoder lost", reason=reason, status=status, sha256=hash_content(content), bytes=len(content))
         if by_clock:  # without having used up its CPU time: the machine is too busy, or somebody stopped the process

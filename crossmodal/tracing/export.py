@@ -5,6 +5,7 @@ import os
 import socket
 import threading
 from collections.abc import Sequence
+from urllib.parse import urlsplit
 
 import structlog
 from opentelemetry.context import Context
@@ -20,6 +21,8 @@ PATH = "/v1/traces"
 """Where a collector takes spans."""
 SEND_SECONDS = 3.0
 """How long the collector may take for a batch of spans, further attempts included."""
+SECRET = 4
+"""Characters that a part of a path needs to be taken for a secret."""
 
 log = structlog.get_logger()
 
@@ -30,7 +33,8 @@ def build_provider(endpoint: str, *, ratio: float, service: str, version: str) -
     What is not said here the SDK reads from the environment itself: `OTEL_EXPORTER_OTLP_HEADERS`,
     `OTEL_EXPORTER_OTLP_CERTIFICATE`, `OTEL_RESOURCE_ATTRIBUTES` and the like.
     """
-    complaint = Complaint()
+    complaint, of_headers = Complaint(path=urlsplit(endpoint).path), Complaint()
+    of_headers.replace_log(logging.getLogger("opentelemetry.util.re"))  # it writes down headers that are not valid
     for name in (
         "opentelemetry.exporter",
         "opentelemetry.sdk",
@@ -42,6 +46,11 @@ def build_provider(endpoint: str, *, ratio: float, service: str, version: str) -
         sampler=ParentBased(RequestSampler(ratio)), resource=Resource.create(described), shutdown_on_exit=False
     )
     exporter = OTLPSpanExporter(endpoint.rstrip("/") + PATH, timeout=SEND_SECONDS)
+    if of_headers.first:
+        log.warning(
+            "headers for the collector are not valid",
+            detail="OTEL_EXPORTER_OTLP_HEADERS holds NAME=VALUE, URL-encoded and comma-separated; what is not is left out",
+        )
     provider.add_span_processor(Gathering(Reporting(exporter, complaint)))
     return provider
 
@@ -79,9 +88,17 @@ class Gathering(BatchSpanProcessor):
 
 
 class Complaint(logging.Handler):
-    """Keeps the first of what a library has to complain of, in place of writing it down; later ones say less."""
+    """Keeps the first of what a library has to complain of, in place of writing it down; later ones say less.
+
+    Of exceptions it keeps what the operating system says: their own texts have URLs in them, whose path may be a secret.
+    """
 
     first = ""
+
+    def __init__(self, path: str = "") -> None:
+        """The parts of the URL's ``path`` are left out wherever they come up, as in what a collector answers."""
+        super().__init__()
+        self._secrets = [part for part in path.split("/") if len(part) >= SECRET]
 
     def replace_log(self, logger: logging.Logger) -> None:
         """Be where all goes that ``logger``, and those below it, have to say."""
@@ -90,7 +107,23 @@ class Complaint(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep it, if nothing was kept since ``first`` was emptied."""
-        self.first = self.first or record.getMessage()
+        if isinstance(record.args, tuple):
+            record.args = tuple(said(each) if isinstance(each, BaseException) else each for each in record.args)
+        found = record.getMessage()
+        for secret in self._secrets:
+            found = found.replace(secret, "...")
+        self.first = self.first or found
+
+
+def said(error: BaseException) -> str:
+    """The name of ``error`` and what the operating system or the TLS library said at its root, if it was one of them."""
+    root = error
+    while (below := root.__cause__ or root.__context__) is not None:
+        root = below
+    name = type(error).__qualname__
+    if isinstance(root, OSError) and root.strerror:
+        return f"{name}: {root.strerror}"
+    return name if root is error else f"{name}: {type(root).__qualname__}"
 
 
 class Reporting(SpanExporter):
@@ -112,7 +145,7 @@ class Reporting(SpanExporter):
             result = self._exporter.export(spans)
             cause = self._complaint.first
         except Exception as error:  # noqa: BLE001 -- whatever it is, the spans are lost and nothing else
-            result, cause = SpanExportResult.FAILURE, type(error).__qualname__
+            result, cause = SpanExportResult.FAILURE, said(error)
         failed = result is not SpanExportResult.SUCCESS
         if failed and not self._failing:
             log.warning("spans cannot be sent", detail="the collector does not take them; they are lost", cause=cause)

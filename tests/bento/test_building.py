@@ -1,5 +1,6 @@
 """What `python -m tools.bento` refuses, and the packages of a slim bento."""
 
+import json
 import os
 import re
 import subprocess
@@ -37,6 +38,9 @@ def refused(tmp_path: Path, *arguments: str) -> str:
     [
         (["--slim"], "--slim needs --model"),
         (["--slim", "--model", "tiny", "--form", "weights"], "--slim needs --model"),
+        (["--version", "../x"], "--version is 1 to 63 letters, digits, '.', '_' and '-', the first and the last"),
+        (["--model", "tiny", "--revision", "main"], "a commit, 40 hex digits in lower case; 4 characters came: 'main'"),
+        (["--model", "tiny", "--sha256", "abc"], "a SHA-256 is 64 hex digits; 3 characters came: 'abc'"),
         (["--revision", "main"], "are of the model that --model names"),
         pytest.param(
             ["--model", "local-dir:nowhere"],
@@ -48,6 +52,33 @@ def refused(tmp_path: Path, *arguments: str) -> str:
 def test_what_cannot_be_built_is_said_in_one_line(tmp_path: Path, arguments: list[str], reason: str) -> None:
     assert reason in refused(tmp_path, *arguments)
     assert not list((ROOT / "build").glob("bento-*/models"))
+
+
+def test_a_version_is_what_bentoml_takes_as_one() -> None:
+    versions = [
+        "1",
+        "0.1.0",
+        "v1.2_rc-3",
+        "1" * 63,
+        "../x",
+        "",
+        "1.0-",
+        ".1",
+        "1" * 64,
+        "1 2",
+        "1\n",
+        "1;2",
+        "latest",
+        "é",
+    ]
+    says = (
+        "import json, sys\n"
+        "from tools.bento import VERSION\n"
+        "print(json.dumps([each for each in json.loads(sys.argv[1]) if VERSION.fullmatch(each)]))"
+    )
+    command = [sys.executable, "-c", says, json.dumps(versions)]
+    shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=True)
+    assert json.loads(shown.stdout) == versions[:4]
 
 
 @pytest.mark.slow

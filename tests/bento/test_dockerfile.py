@@ -13,6 +13,7 @@ import pytest
 import yaml
 from bentoml._internal.container.generate import BENTO_PATH, BENTO_UID_GID
 
+from crossmodal.clip.spec import BAKED, BUNDLED
 from tests.bento.building import DOCKERFILE, Instruction, environment_of, hashes, last_stage
 from tests.bento.container import VENV, assemble
 from tests.kustomize import build
@@ -39,6 +40,17 @@ def lint(path: Path) -> subprocess.CompletedProcess[str]:
         timeout=60,
         check=False,
     )
+
+
+def test_the_document_says_where_model_and_store_are_in_the_image() -> None:
+    document = (ROOT / "docs" / "deployment.md").read_text()
+    dockerfile = (ROOT / "deploy" / "Dockerfile").read_text()
+    assert "COPY --chown=1034:1034 ./src/models ./src/models" in dockerfile
+    assert f"`{BENTO_PATH}/src/{BUNDLED[BAKED].relative_to(ROOT)}`" in " ".join(document.split())
+    (data,) = re.findall(r"CROSSMODAL_DATA=(\S+)", dockerfile)
+    (volume,) = re.findall(r"docker run .*--volume crossmodal:(\S+) ", document)
+    assert volume == data
+    assert f'"{data}"' in re.findall(r"^VOLUME (.*)$", dockerfile, re.MULTILINE)[0]
 
 
 def test_the_linter_finds_nothing(bento: Path) -> None:

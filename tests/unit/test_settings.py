@@ -67,6 +67,22 @@ def test_a_wrong_value_is_named_but_not_shown(monkeypatch: pytest.MonkeyPatch, v
     assert "\n" not in caught.value.detail
 
 
+@pytest.mark.parametrize("name", sorted(set(Settings.model_fields) - {"keys_file"}))
+def test_an_empty_variable_is_as_none(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    without = load_settings()
+    monkeypatch.setenv(f"CROSSMODAL_{name.upper()}", "")
+    assert load_settings() == without
+
+
+@pytest.mark.parametrize("variable", ["CROSSMODAL_KEYS_FILE", "crossmodal_keys_file"])
+def test_an_empty_name_of_the_keys_file_does_not_let_everybody_in(
+    monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.setenv(variable, "")
+    with pytest.raises(ConfigurationError, match=f"{variable}: it is empty"):
+        load_settings()
+
+
 def test_a_key_never_shows_up_in_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CROSSMODAL_STORE_API_KEY", "s3cret-key")
     monkeypatch.setenv("CROSSMODAL_API_WORKERS", "0")
@@ -135,7 +151,6 @@ def test_an_encoder_can_be_elsewhere(monkeypatch: pytest.MonkeyPatch, url: str) 
 @pytest.mark.parametrize(
     ("url", "reason"),
     [
-        ("", "http://HOST:PORT"),
         ("encoder:3000", "http://HOST:PORT"),
         ("ftp://encoder:3000", "http://HOST:PORT"),
         ("http://", "http://HOST:PORT"),
@@ -198,14 +213,15 @@ def test_traces_can_be_sent_somewhere(monkeypatch: pytest.MonkeyPatch, url: str)
         ("OTLP_ENDPOINT", "collector:4318"),
         ("OTLP_ENDPOINT", "grpc://collector:4317"),
         ("OTLP_ENDPOINT", "http://user:s3cret@collector:4318"),
+        ("OTLP_ENDPOINT", "http://user:s3cret@collector:4318/s3cret"),
+        ("OTLP_ENDPOINT", "http://collector:4318/s3cret%2f"),
+        ("OTLP_ENDPOINT", "http://collector:s3cret/s3cret"),
         ("OTLP_ENDPOINT", "http://collector:4318/v1?key=s3cret"),
         ("OTLP_ENDPOINT", "http://collector:4318/#s3cret"),
         ("OTLP_ENDPOINT", "http://collector:4318/a b"),
-        ("OTLP_ENDPOINT", ""),
         ("TRACE_RATIO", "1.5"),
         ("TRACE_RATIO", "-0.1"),
         ("TRACE_RATIO", "nan"),
-        ("SERVICE_NAME", ""),
         ("SERVICE_NAME", "a\nb"),
     ],
 )

@@ -157,5 +157,7 @@ def test_the_model_and_whether_it_is_ready_are_shown() -> None:
 def test_series_of_what_alerts_look_for_are_there_before_the_first_of_a_kind() -> None:
     for code in error_codes():
         assert REGISTRY.get_sample_value("crossmodal_problems_total", {"code": code}) is not None
+    for reason in ("deadline", "crash", "fault"):
+        assert REGISTRY.get_sample_value("crossmodal_lost_decoders_total", {"reason": reason}) is not None
     labels = {"work": "interactive", "status": "5xx"}
     assert REGISTRY.get_sample_value("crossmodal_request_seconds_count", labels) is not None

@@ -13,7 +13,7 @@ from crossmodal import deadline
 from crossmodal.api import EdgeMiddleware, Traffic, TrafficLimits
 from crossmodal.errors import Overloaded
 from crossmodal.telemetry import configure_logging
-from tests.metrics import shedding
+from tests.metrics import problems, shedding
 
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
@@ -248,7 +248,7 @@ async def test_bodies_are_bounded_together_and_given_back(work: Work) -> None:
 async def test_at_the_end_it_is_not_ready_then_closed(work: Work) -> None:
     traffic = Traffic(TrafficLimits())
     traffic.draining = True
-    with shedding():  # a probe is no work
+    with shedding(), problems():  # a probe is no work
         ready = Client(work, traffic, "/readyz", method="GET")
         await ready.task
     assert (ready.status, ready.problem["code"]) == (503, "model_unavailable")
@@ -272,6 +272,19 @@ async def test_a_probe_that_hangs_is_answered(work: Work, monkeypatch: pytest.Mo
     probe = Client(work, path="/readyz", method="GET")
     await probe.task
     assert (probe.status, probe.problem["code"]) == (503, "model_unavailable")
+
+
+async def test_problems_are_counted_but_those_of_probes() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await PlainTextResponse("not yet", 503)(scope, receive, send)
+
+    with problems():
+        for path in ("/readyz", "/livez", "/healthz"):
+            probe = Client(app, path=path, method="GET")
+            await probe.task
+            assert (probe.status, probe.problem["code"]) == (503, "model_unavailable")
+    with problems(model_unavailable=1):
+        await Client(app, path="/stats", method="GET").task
 
 
 async def test_the_app_knows_how_long_it_has() -> None:

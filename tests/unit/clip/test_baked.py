@@ -180,7 +180,7 @@ def test_what_cannot_be_served_is_not_baked(tmp_path: Path) -> None:
     other = write_folder(tmp_path / "other")
     (other / CONFIG).write_text(json.dumps({"model_cfg": {**SMALL, "embed_dim": 48}, "preprocess_cfg": PREPROCESSING}))
     assert "does not fit" in refusal(Recipe(f"local-dir:{other}"), tmp_path / "baked", tmp_path)
-    recipe = Recipe(f"local-dir:{other}", revision="main")
+    recipe = Recipe(f"local-dir:{other}", revision=COMMIT)
     assert "a folder has no revisions" in refusal(recipe, tmp_path / "baked", tmp_path)
 
 

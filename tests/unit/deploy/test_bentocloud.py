@@ -5,7 +5,6 @@ import re
 import subprocess
 import sys
 import warnings
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,8 @@ import pytest
 import yaml
 from bentoml.exceptions import BentoMLException
 
-from crossmodal.clip.base import ModelInfo
 from crossmodal.settings import Settings
+from tests.unit.deploy.thresholds import API_FULL, WANTED
 from tools.servers import ROOT
 
 with warnings.catch_warnings():
@@ -106,10 +105,10 @@ def test_staging_is_production_that_scales_to_zero() -> None:
 
 @BOTH
 def test_the_knee_follows_from_the_size_of_a_batch_until_it_is_measured(path: Path) -> None:
-    for service in given(path)["services"].values():
-        defaults: dict[str, Any] = {field.name: field.default for field in fields(ModelInfo)}
-        batch = defaults["batch_images"]  # a CPU's; a GPU's is unknown
-        assert service["config_overrides"]["traffic"]["concurrency"] == 2 * batch
+    services = given(path)["services"]
+    assert services["Encoder"]["config_overrides"]["resources"]["gpu"] == 1
+    found = [services[name]["config_overrides"]["traffic"]["concurrency"] for name in SERVICES]
+    assert found == [API_FULL, WANTED["gpu"]]
     assert path.read_text(encoding="utf-8").count("# KNEE") == len(SERVICES)
 
 

@@ -54,9 +54,22 @@ def test_literals_of_an_overlay_are_merged_into_those_of_the_base(tmp_path: Path
     assert built["data"] == {"A": "4", "B": "2=3"}
 
 
+def test_one_value_of_a_named_target_is_replaced(tmp_path: Path) -> None:
+    path = "/spec/template/spec/containers/0/env/0/value"
+    operation = f"[{{op: replace, path: {path}, value: '9'}}]"
+    said = f'{{resources: [d.yaml], patches: [{{target: {{kind: Deployment, name: api}}, patch: "{operation}"}}]}}'
+    (built,) = build(write(tmp_path, kustomization=said, d=DEPLOYMENT))
+    api, other = built["spec"]["template"]["spec"]["containers"]
+    assert api == {"name": "api", "image": "app", "env": [{"name": "A", "value": "9"}], "args": ["x", "y"]}
+    assert other == {"name": "other", "image": "elsewhere"}
+
+
 @pytest.mark.parametrize(
     "said",
     [
+        "{resources: [d.yaml], patches: [{target: {kind: Deployment, name: b}, patch: '[{op: replace, path: /kind, value: x}]'}]}",
+        "{resources: [d.yaml], patches: [{target: {kind: Deployment, name: api}, patch: '[{op: replace, path: /x, value: x}]'}]}",
+        "{resources: [d.yaml], patches: [{target: {kind: Deployment, name: api}, patch: '[{op: remove, path: /kind}]'}]}",
         "{namePrefix: x-}",
         "{resources: [../outside.yaml]}",
         "{configMapGenerator: [{name: s, envs: [f]}]}",

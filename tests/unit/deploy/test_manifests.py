@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +10,10 @@ import pytest
 import yaml
 from bentoml._internal.container.generate import BENTO_UID_GID
 
-from crossmodal.clip.base import ModelInfo
 from crossmodal.encoder.over_http import CONNECTION_SECONDS, SPREAD
 from crossmodal.settings import EncoderPlace, Settings
 from tests.kustomize import Document, build, documents
+from tests.unit.deploy.thresholds import API_FULL, WANTED
 from tools.servers import ROOT
 
 VERSIONS = ("1.32.0", "1.37.0")
@@ -72,7 +71,7 @@ def test_the_schemas_refuse_what_kubernetes_does_not_know(overlay: list[Document
         kubernetes_validate.validate(deployment, VERSIONS[-1], strict=True)
 
 
-@pytest.mark.parametrize("part", ["api", "encoder"])
+@pytest.mark.parametrize("part", ["api", "encoder", "encoder-gpu"])
 @pytest.mark.parametrize("version", VERSIONS)
 def test_the_other_autoscaler_is_valid_and_equal(kubernetes: Path, part: str, version: str) -> None:
     (hpa,) = build(kubernetes / "scaling" / f"hpa-{part}")
@@ -89,11 +88,12 @@ def test_the_other_autoscaler_is_valid_and_equal(kubernetes: Path, part: str, ve
         if rule["name"]["as"] == metric["pods"]["metric"]["name"]
     ]
     assert rule["seriesQuery"].startswith(rule["name"]["matches"] + "{")
-    assert f'job="crossmodal-{part}"' in rule["seriesQuery"]
+    job = f"crossmodal-{part.removesuffix('-gpu')}"
+    assert f'job="{job}"' in rule["seriesQuery"]
     of_all_pods = (
         rule["metricsQuery"].removesuffix(" by (<<.GroupBy>>)").replace("<<.Series>>", rule["name"]["matches"])
     )
-    labels = f'namespace="crossmodal", job="crossmodal-{part}"'
+    labels = f'namespace="crossmodal", job="{job}"'
     assert of_all_pods.replace("<<.LabelMatchers>>", labels) == trigger["metadata"]["query"]
     assert hpa["spec"]["behavior"] == keda["spec"]["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]
 
@@ -294,11 +294,18 @@ def test_scaled_objects_have_the_fields_that_keda_documents(overlay: list[Docume
 
 
 def test_thresholds_follow_from_the_size_of_a_batch_until_they_are_measured(kubernetes: Path) -> None:
-    defaults: dict[str, Any] = {field.name: field.default for field in fields(ModelInfo)}
-    batch = defaults["batch_images"]  # a CPU's; a GPU's is unknown
-    for part, batches in (("api", 2), ("encoder", 0.7 * 1.5)):
+    for part, threshold in (("api", API_FULL), ("encoder", WANTED["cpu"]), ("encoder-gpu", WANTED["gpu"])):
         (scaled,) = build(kubernetes / "scaling" / f"keda-{part}")
-        assert scaled["spec"]["triggers"][0]["metadata"]["threshold"] == str(int(batches * batch))
+        assert scaled["spec"]["triggers"][0]["metadata"]["threshold"] == str(threshold)
+
+
+@pytest.mark.parametrize(("name", "device"), [("cpu-split", "cpu"), ("gpu", "gpu")])
+def test_an_overlay_scales_encoders_by_the_threshold_of_its_device(kubernetes: Path, name: str, device: str) -> None:
+    built = build(kubernetes / "overlays" / name)
+    assert {"cpu": "cpu", "gpu": "cuda"}[device] == settings_of(built, "crossmodal-encoder")["CROSSMODAL_DEVICE"]
+    triggers = {name: each["spec"]["triggers"][0] for name, each in named(built, "ScaledObject").items()}
+    assert triggers["crossmodal-encoder"]["metadata"]["threshold"] == str(WANTED[device])
+    assert triggers["crossmodal-api"]["metadata"]["threshold"] == str(API_FULL)
 
 
 def test_secrets_are_named_and_never_given(kubernetes: Path) -> None:

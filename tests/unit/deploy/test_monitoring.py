@@ -13,6 +13,7 @@ from crossmodal.errors import CrossModalError, Shed
 from tests.kustomize import build, documents
 from tests.promql import MONITORING, asked, expressions, panels, recorded, rules, selectors
 from tests.unit.deploy.test_manifests import PORT, named, pods
+from tests.unit.deploy.thresholds import QUEUE_LONG
 from tools.servers import ROOT
 
 TARGET_LABELS = {"job", "namespace", "pod"}
@@ -78,6 +79,7 @@ def test_what_is_counted_is_looked_for_under_its_real_values() -> None:
         "outcome": {"hit", "miss"},
         "operation": set(telemetry.STORE_OPERATIONS),
         "reason": {reason.value for reason in Shed},
+        "device": {"cuda.*"},  # `cuda` or `cuda:N`, as CROSSMODAL_DEVICE
     }
     for selector in asked():
         for matcher in selector.matchers.matchers:
@@ -141,13 +143,24 @@ def test_the_document_states_the_objectives_and_thresholds_of_the_files(kubernet
     }
     assert f"`terminationGracePeriodSeconds` {grace['crossmodal-api']}" in DOCUMENT
     assert f"{grace['crossmodal-encoder']} for the encoder" in DOCUMENT
-    for part in ("api", "encoder"):
+    note = {"api": "", "encoder": ", encoders on CPUs", "encoder-gpu": ", encoders on GPUs (`keda-encoder-gpu`)"}
+    for part, of in note.items():
         (scaled,) = build(kubernetes / "scaling" / f"keda-{part}")
         spec = scaled["spec"]
         (metric,) = selectors(spec["triggers"][0]["metadata"]["query"])
         threshold = spec["triggers"][0]["metadata"]["threshold"]
-        row = f"| `{metric.name}` | {threshold} | {spec['minReplicaCount']} to {spec['maxReplicaCount']} |"
+        row = f"| `{metric.name}`{of} | {threshold} | {spec['minReplicaCount']} to {spec['maxReplicaCount']} |"
         assert row in DOCUMENT
+
+
+def test_a_queue_is_long_from_four_batches_of_its_device_on() -> None:
+    (rule,) = [rule for rule in rules() if rule.get("alert") == "CrossmodalQueueLong"]
+    on_cpus, on_gpus = rule["expr"].split("\nor\n")
+    waiting = "sum by (job) (crossmodal_queued_items) / count by (job) (crossmodal_queued_items)"
+    elsewhere = 'unless on (job) crossmodal_model_info{device=~"cuda.*"}'
+    assert " ".join(on_cpus.split()) == f"( {waiting} > {QUEUE_LONG['cpu']} {elsewhere} )"
+    assert on_gpus == f"{waiting} > {QUEUE_LONG['gpu']}"
+    assert f"{QUEUE_LONG['cpu']} items on CPUs, {QUEUE_LONG['gpu']} on GPUs |" in DOCUMENT
 
 
 def test_monitors_ask_pods_that_exist_and_name_the_jobs_that_are_asked_for(kubernetes: Path) -> None:

@@ -27,8 +27,8 @@ from crossmodal.errors import (
     UnsupportedMediaType,
 )
 from crossmodal.imaging import ImageLimits, prepare
-from crossmodal.imaging.decoder import CRASH, DEADLINE, FAULT, Decoder
-from crossmodal.records import Preprocessing, Profile
+from crossmodal.imaging.decoder import Decoder
+from crossmodal.records import DecoderLoss, Preprocessing, Profile
 from tests.pictures import BLUE, RED, encoded, many_scans, photograph, png_bomb, quadrants, solid
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -45,12 +45,12 @@ def shared() -> Iterator[Decoder]:
 
 
 @pytest.fixture
-def lost() -> list[str]:
+def lost() -> list[DecoderLoss]:
     return []
 
 
 @pytest.fixture
-def decoder(lost: list[str]) -> Iterator[Decoder]:
+def decoder(lost: list[DecoderLoss]) -> Iterator[Decoder]:
     """A decoder of its own, with little patience."""
     decoder = Decoder(ImageLimits(), 0.5, lost.append)
     yield decoder
@@ -136,33 +136,33 @@ def test_it_inherits_no_secrets_and_knows_no_model(monkeypatch: pytest.MonkeyPat
         own.close()
 
 
-def test_a_slow_picture_is_ended_and_the_next_one_is_read(decoder: Decoder, lost: list[str]) -> None:
+def test_a_slow_picture_is_ended_and_the_next_one_is_read(decoder: Decoder, lost: list[DecoderLoss]) -> None:
     content = many_scans(90)
     decoder.start()
     first = decoder.pid
     with pytest.raises(ImageUndecodable, match=r"takes too long to decode: over 0\.5 s"):
         decoder.prepare(content, PREPARING)
-    assert lost == [DEADLINE]
+    assert lost == [DecoderLoss.DEADLINE]
     assert first is not None
     assert gone(first)
     assert is_red(decoder.prepare(SMALL, PREPARING).pixels)
     assert decoder.pid != first
 
 
-def test_a_process_that_hangs_beyond_its_own_timer_is_killed(decoder: Decoder, lost: list[str]) -> None:
+def test_a_process_that_hangs_beyond_its_own_timer_is_killed(decoder: Decoder, lost: list[DecoderLoss]) -> None:
     decoder.start()
     assert decoder.pid is not None
     os.kill(decoder.pid, signal.SIGSTOP)
     # Nobody can say that it was the picture's fault: it has used no CPU time.
     with pytest.raises(DeadlineExceeded, match="in time"):
         decoder.prepare(SMALL, PREPARING)
-    assert lost == [DEADLINE]
+    assert lost == [DecoderLoss.DEADLINE]
     assert is_red(decoder.prepare(SMALL, PREPARING).pixels)
 
 
 @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGKILL])
 def test_a_picture_that_kills_the_process_fails_alone(
-    decoder: Decoder, lost: list[str], number: signal.Signals
+    decoder: Decoder, lost: list[DecoderLoss], number: signal.Signals
 ) -> None:
     decoder.start()
     assert decoder.pid is not None
@@ -174,11 +174,11 @@ def test_a_picture_that_kills_the_process_fails_alone(
         os.kill(decoder.pid, signal.SIGCONT)
         with pytest.raises(ImageUndecodable, match="breaks the decoder"):
             reading.result(20)
-    assert lost == [CRASH]
+    assert lost == [DecoderLoss.CRASH]
     assert is_red(decoder.prepare(SMALL, PREPARING).pixels)
 
 
-def test_a_process_that_died_between_pictures_costs_none(decoder: Decoder, lost: list[str]) -> None:
+def test_a_process_that_died_between_pictures_costs_none(decoder: Decoder, lost: list[DecoderLoss]) -> None:
     decoder.start()
     assert decoder.pid is not None
     os.kill(decoder.pid, signal.SIGKILL)
@@ -194,12 +194,12 @@ class UnknownPreprocessing(Preprocessing):
     unknown: int = 1
 
 
-def test_a_fault_of_the_program_is_no_fault_of_the_picture(decoder: Decoder, lost: list[str]) -> None:
+def test_a_fault_of_the_program_is_no_fault_of_the_picture(decoder: Decoder, lost: list[DecoderLoss]) -> None:
     wanted = UnknownPreprocessing(64, "bicubic", "shortest", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
     with pytest.raises(ServerError, match="a fault of this service") as caught:
         decoder.prepare(SMALL, wanted)
     assert "unexpected keyword argument 'unknown'" in str(caught.value.__cause__)
-    assert lost == [FAULT]
+    assert lost == [DecoderLoss.FAULT]
     assert is_red(decoder.prepare(SMALL, PREPARING).pixels)
 
 

@@ -7,6 +7,7 @@ from typer.testing import CliRunner, Result
 from indexer.cli import app
 
 COMMAND = ["bake", "--model", "tiny"]
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 def bake(*arguments: str) -> Result:
@@ -27,7 +28,10 @@ def test_the_bundled_model_is_baked(tmp_path: Path) -> None:
     ("arguments", "reason"),
     [
         (["--form", "onnx"], "--form is weights, export or both; 'onnx' was given"),
-        (["--revision", "main"], "Model tiny: a folder has no revisions; 'main' was asked for."),
+        (["--revision", COMMIT], f"Model tiny: a folder has no revisions; '{COMMIT}' was asked for."),
+        (["--revision", "main"], "the revision is a commit, 40 hex digits in lower case; 4 characters came: 'main'"),
+        (["--sha256", "x" * 90], f"a SHA-256 is 64 hex digits; 90 characters came: '{'x' * 80}...'"),
+        (["--sha256", "0" * 63 + "\n"], f"a SHA-256 is 64 hex digits; 64 characters came: '{'0' * 63}\\n'"),
     ],
 )
 def test_what_cannot_be_baked_is_said_in_one_line(tmp_path: Path, arguments: list[str], reason: str) -> None:

@@ -133,6 +133,9 @@ def test_the_command_prints_the_plan(capsys: pytest.CaptureFixture[str]) -> None
     assert lines[-2].startswith("| 19 | 69% |")
     assert lines[-2].endswith("| 5.28 |")
     assert lines[-1].startswith("plan: 19 replicas; 17 items in flight in each")
+    with pytest.raises(SystemExit):
+        main(["plan", "--rate", "5000", "--service-ms", "31", "--batch", "128"])
+    assert "replicas; 134 items in flight in each" in capsys.readouterr().out.splitlines()[-1]
 
 
 def test_the_table_of_the_document_is_what_the_formulas_give() -> None:

@@ -2,19 +2,26 @@
 
 import json
 import logging
+import os
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+import requests
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.sampling import ParentBased
 
 from crossmodal import tracing
 from crossmodal.telemetry import configure_logging
-from crossmodal.tracing.export import Complaint, Gathering, Reporting, RequestSampler
+from crossmodal.tracing.export import Complaint, Gathering, Reporting, RequestSampler, said
 from tests.spans import OUTER, recording
+from tools.servers import ROOT, free_port
 
 
 class Collector(SpanExporter):
@@ -41,6 +48,31 @@ class Collector(SpanExporter):
 
     def shutdown(self) -> None:
         self.ended.set()
+
+
+@contextmanager
+def echoing() -> Iterator[int]:
+    """A server that takes nothing and repeats what was asked; its port."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            self.send_response(404, f"no {self.path.split('/')[1]} at {self.path}")
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 def some_spans(ratio: float, *headers: tuple[bytes, bytes], count: int = 400) -> int:
@@ -111,6 +143,58 @@ def test_what_the_library_says_of_it_is_in_the_one_line(capsys: pytest.CaptureFi
     Reporting(collector, complaint).export([])
     (line,) = capsys.readouterr().err.splitlines()
     assert json.loads(line)["cause"] == "Failed to export, code: 503"
+
+
+SENDING = """
+import sys
+from crossmodal import tracing
+from crossmodal.telemetry import configure_logging
+
+configure_logging()
+tracing.start(sys.argv[1], ratio=1.0, service="x", version="1")
+with tracing.request("GET", []):
+    pass
+tracing.stop()
+"""
+
+
+def sent_to(url: str, **variables: str) -> str:
+    """What a process writes that sends a span there."""
+    command = [sys.executable, "-c", SENDING, url]
+    ended = subprocess.run(
+        command, cwd=ROOT, env=os.environ | variables, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert ended.stdout == ""
+    return ended.stderr
+
+
+def test_a_token_in_the_collectors_url_is_not_written_down() -> None:
+    with echoing() as port:
+        lines = sent_to(f"http://127.0.0.1:{port}/s3cret-token")
+    (line,) = [json.loads(line) for line in lines.splitlines()]
+    assert (line["event"], line["level"]) == ("spans cannot be sent", "warning")
+    assert line["cause"] == "Failed to export spans batch code: 404, reason: no ... at /.../v1/traces"
+
+
+def test_neither_is_one_of_a_collector_that_is_away() -> None:
+    part = "s3cret-part"
+    complaint = Complaint(path=f"/{part}")
+    logger = logging.getLogger("tests.of.a.client")
+    complaint.replace_log(logger)
+    url = f"http://127.0.0.1:{free_port()}/{part}"
+    with pytest.raises(requests.ConnectionError, match=part) as away:
+        requests.post(url, timeout=5)
+    logger.warning("Transient error %s, retrying in %.2fs", away.value, 1.5)
+    assert complaint.first == "Transient error ConnectionError: Connection refused, retrying in 1.50s"
+    assert said(ValueError(url)) == "ValueError"
+
+
+def test_headers_that_are_not_valid_are_not_written_down() -> None:
+    with echoing() as port:
+        lines = sent_to(f"http://127.0.0.1:{port}", OTEL_EXPORTER_OTLP_HEADERS="Bearer s3cret")
+    events = [json.loads(line)["event"] for line in lines.splitlines()]
+    assert events == ["headers for the collector are not valid", "spans cannot be sent"]
+    assert "s3cret" not in lines
 
 
 def ending(collector: Collector, spans: int) -> float:

@@ -37,10 +37,17 @@ def test_requests_come_at_the_rate_of_their_phase() -> None:
     ("words", "complaint"),
     [
         (("--phases", "1x5:burn"), "is no phase"),
-        (("--rate", "0"), "--rate is above 0"),
-        (("--speed", "0.5"), "--speed from 1"),
-        (("--target", "0"), "--target is above 0"),
-        (("--least", "9"), "--least from 1 to 4"),
+        (("--phases", "1x5 " * 21), "1 to 20 phases are needed, 21 came"),
+        (("--rate", "0"), "--rate: '0' is not a number of requests a second from 0.01 to 1000"),
+        (("--rate", "nan"), "--rate: 'nan' is not a number"),
+        (("--speed", "0"), "--speed: '0' is not a factor from 1 to 1000"),
+        (("--speed", "-1"), "--speed: '-1' is not a factor from 1 to 1000"),
+        (("--speed", "inf"), "--speed: 'inf' is not a factor"),
+        (("--speed", "fast"), "--speed: 'fast' is not a factor"),
+        (("--target", "0"), "--target: '0' is not a number of items in flight from 0.1 to 10000"),
+        (("--target", "1e300"), "--target: '1e300' is not a number of items in flight"),
+        (("--least", "9"), "--least: '9' is not a whole number of encoders from 1 to 4"),
+        (("--seed", "-1"), "--seed: '-1' is not a whole number from 0 to 4294967295"),
     ],
 )
 def test_the_command_refuses_it_before_anything_starts(
@@ -49,4 +56,6 @@ def test_the_command_refuses_it_before_anything_starts(
     with pytest.raises(SystemExit) as ended:
         main(["autoscale", *words])
     assert ended.value.code == 2
-    assert complaint in capsys.readouterr().err
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("python -m loadtests autoscale: error: argument ")
+    assert complaint in last
