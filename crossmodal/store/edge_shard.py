@@ -159,9 +159,9 @@ class EdgeCollection:
 
     def cosines(self, partition: Partition, ids: Sequence[str], queries: Sequence[Embedding]) -> Embeddings:
         """Cosines of items with each query, float32 [ids, queries], not a number where there is no such item."""
-        keys = [payload.point_id(partition.tenant, item_id) for item_id in ids]
+        keys: list[UUID | int | str] = [payload.point_uuid(partition.tenant, item_id) for item_id in ids]
         own = restrict(_DIALECT, partition.tenant)
-        among = engine.Filter(must=[engine.HasIdCondition({UUID(key) for key in keys}), own])
+        among = engine.Filter(must=[engine.HasIdCondition({*keys}), own])
         columns = []
         for query in queries:
             request = engine.QueryRequest(
@@ -172,7 +172,7 @@ class EdgeCollection:
                 with_payload=False,
                 with_vector=False,
             )
-            columns.append({str(hit.id): hit.score for hit in self._shard.query(request)})
+            columns.append({hit.id: hit.score for hit in self._shard.query(request)})
         return cosines_of([[column.get(key, math.nan) for column in columns] for key in keys], len(queries))
 
     def scroll(

@@ -51,6 +51,11 @@ def namespace(tenant: str) -> UUID:
 
 
 def point_id(tenant: str, item_id: str) -> str:
+    """``point_uuid`` as text."""
+    return str(point_uuid(tenant, item_id))
+
+
+def point_uuid(tenant: str, item_id: str) -> UUID:
     """The UUID under which the engine keeps a tenant's item; engines take no other ids than UUIDs and numbers.
 
     One hash inside the other, of a length that never varies: no way to write tenant and id makes two pairs look alike.
@@ -58,7 +63,7 @@ def point_id(tenant: str, item_id: str) -> str:
     """
     owner = namespace(tenant)
     try:
-        return str(uuid5(owner, item_id))
+        return uuid5(owner, item_id)
     except UnicodeEncodeError:
         raise ValidationFailed("an id holds half of a surrogate pair, which is no character", loc=("id",)) from None
 
@@ -102,7 +107,7 @@ def from_payload(payload: Mapping[str, Any], partition: Partition) -> Item:
         metadata=payload["metadata"],
         text=payload["text"],
         long_text=payload.get("long_text", _DEFAULT_LONG_TEXT),
-        signature=b64decode(payload.get(SIGNATURE, "")),
+        signature=b64decode(payload[SIGNATURE]) if SIGNATURE in payload else b"",  # most are read without
     )
 
 
