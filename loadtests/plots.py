@@ -68,7 +68,9 @@ def plot_growth(growth: Growth, path: Path) -> None:
     figure = Figure(figsize=_INCHES, dpi=_DPI, layout="constrained")
     memory, files, threads = figure.subplots(3, 1, sharex=True)
     seconds = [sample.second for sample in growth.samples]
-    memory.plot(seconds, [sample.rss / 1e6 for sample in growth.samples])
+    memory.plot(seconds, [sample.rss / 1e6 for sample in growth.samples], color="grey", label="with pages of files")
+    memory.plot(seconds, [sample.own / 1e6 for sample in growth.samples], label="of its own, which is judged")
+    memory.legend(fontsize="small")
     files.plot(seconds, [sample.files for sample in growth.samples])
     threads.plot(seconds, [sample.threads for sample in growth.samples])
     threads.set_xlabel("second of the run")

@@ -18,9 +18,18 @@ MB = 1_000_000
 
 
 def run(
-    *, leak: float = 0.0, noise: float = 2 * MB, files: float = 0.0, threads: float = 0.0, warm_up: int = 0
+    *,
+    leak: float = 0.0,
+    mapped: float = 0.0,
+    noise: float = 2 * MB,
+    files: float = 0.0,
+    threads: float = 0.0,
+    warm_up: int = 0,
 ) -> Growth:
-    """A run of 20 minutes that leaves ``leak`` bytes a request, and gains files and threads by so many a sample."""
+    """A run of 20 minutes that leaves ``leak`` bytes a request, and gains files and threads by so many a sample.
+
+    ``mapped`` bytes of a file become resident with each request.
+    """
     drawn = random.Random(4)
     wander = 0.0
     samples = []
@@ -28,7 +37,10 @@ def run(
         wander = 0.9 * wander + drawn.gauss(0, noise)  # a sample is like the one before
         early = warm_up * min(1.0, number / (0.2 * COUNT))
         size = 900 * MB + early + wander + leak * RATE * EVERY * number
-        samples.append(Sample(EVERY * number, int(size), int(80 + files * number), int(40 + threads * number)))
+        resident = size + 300 * MB + mapped * RATE * EVERY * number
+        samples.append(
+            Sample(EVERY * number, int(resident), int(size), int(80 + files * number), int(40 + threads * number))
+        )
     return Growth(samples)
 
 
@@ -46,6 +58,10 @@ def test_a_kilobyte_a_request_is_one() -> None:
     slope = found.slope(RATE)
     assert slope is not None
     assert abs(slope.bytes_a_request - 1024) < 3 * slope.off_by < 300
+
+
+def test_pages_of_a_file_are_none() -> None:
+    assert verdicts(run(mapped=1024)) == [True, True, True]
 
 
 def test_what_fills_at_the_start_is_none() -> None:
@@ -81,7 +97,7 @@ def test_a_real_process_and_its_child_are_seen_and_that_they_grow() -> None:
         finally:
             for each in [*_children(process.pid), process.pid]:
                 _kill(each)
-    assert growth.samples[-1].rss > 60 * MB
+    assert growth.samples[-1].rss > growth.samples[-1].own > 60 * MB
     assert growth.samples[-1].threads >= 2
     assert growth.samples[-1].files >= 6
 
