@@ -6,8 +6,9 @@ import pytest
 
 from crossmodal.encoder import BatchLimits, CachedEncoder, LocalEncoder
 from crossmodal.encoder.serving import EncoderApp
-from crossmodal.errors import DeadlineExceeded, (
+from crossmodal.errors import (
     ConfigurationError,
+    DeadlineExceeded,
     FingerprintMismatch,
     ImageTooLarge,
     ImageUndecodable,
