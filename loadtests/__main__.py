@@ -166,8 +166,8 @@ def run(given: argparse.Namespace) -> int:
     if given.leak and given.url:
         raise ValueError("--leak is of a service that is started for the run: no --url")
     objectives = _objectives(given.slo)
-    rate = given.rate or objectives.rate
-    nominal = max(1, round(rate)) if given.open else given.users or objectives.users
+    rate = given.rate or (objectives.rate(given.mix) if given.open else 0.0)
+    nominal = max(1, round(rate)) if given.open else given.users or objectives.users(given.mix)
     plan = Plan(given.mix, Shape(given.shape, nominal, given.seconds), given.seed)
     what, load = ("open", f"{rate:.1f} arrivals a second") if given.open else (given.shape, f"{nominal} users")
     title = f"{given.mix}, {what}, {given.seconds:g} s, {load}"
@@ -192,13 +192,17 @@ def run(given: argparse.Namespace) -> int:
 
 
 def _objectives(path: Path) -> slo.Slo:
-    """Of the file, with the knee that was measured last on this machine if one was."""
+    """Of the file, with the knees that were measured last on this machine if any were."""
     objectives = slo.load_slo(path)
-    last = RESULTS / "knee.json"
-    if path != slo.DEFAULT or not last.is_file():
+    if path != slo.DEFAULT:
         return objectives
-    measured = json.loads(last.read_text())["knee"]
-    return objectives.model_copy(update={"knee": slo.Knee.model_validate(measured)})
+    last = {mix: RESULTS / f"knee-{mix}.json" for mix in MIXES}
+    measured = {
+        mix: slo.Knee.model_validate(json.loads(file.read_text())["knee"])
+        for mix, file in last.items()
+        if file.is_file()
+    }
+    return objectives.model_copy(update={"knee": objectives.knee | measured})
 
 
 def find_knee(given: argparse.Namespace) -> int:
@@ -210,14 +214,18 @@ def find_knee(given: argparse.Namespace) -> int:
     print("\n".join(knee.table(steps)))
     folder = given.out or RESULTS
     folder.mkdir(parents=True, exist_ok=True)
-    plots.plot_knee(steps, folder / "knee.png")
+    plots.plot_knee(steps, folder / f"knee-{given.mix}.png")
     found = knee.knee(steps)
     summary = {
         "mix": given.mix,
-        "knee": {"in_flight": found.in_flight, "goodput": found.goodput},
+        "knee": {
+            "in_flight": found.in_flight,
+            "goodput": found.goodput,
+            "users": knee.knee(steps, knee.ROOM).in_flight,
+        },
         "steps": [asdict(step) for step in steps],
     }
-    (folder / "knee.json").write_text(json.dumps(summary, indent=1) + "\n")
+    (folder / f"knee-{given.mix}.json").write_text(json.dumps(summary, indent=1) + "\n")
     return 0
 
 

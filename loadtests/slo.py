@@ -37,12 +37,17 @@ class Latency(BaseModel):
 
 
 class Knee(BaseModel):
-    """Where the knee lies: requests in flight, and answers of 200 a second there."""
+    """Where the knee of a mix lies: requests in flight, and answers as documented a second there.
+
+    ``users`` without a pause between requests bring ``share_of_knee`` of that goodput. They are fewer than that share of those
+    in flight, since batches grow with what waits; where they are not known it is taken instead.
+    """
 
     model_config = _CONFIG
 
     in_flight: int = Field(ge=1, le=10_000)
     goodput: float = Field(gt=0)
+    users: int | None = Field(default=None, ge=1, le=10_000)
 
 
 class Slo(BaseModel):
@@ -51,21 +56,26 @@ class Slo(BaseModel):
     model_config = _CONFIG
 
     share_of_knee: float = Field(gt=0, le=1)
-    knee: Knee
+    knee: dict[str, Knee]
+    """By mix: what a service can bear depends on what it is asked."""
     availability: float = Field(gt=0, le=1)
     latency_ms: dict[Kind, Latency]
     leak_bytes: float = Field(default=256, gt=0)
     """Bytes of memory that a request may leave behind, on average over a soak."""
 
-    @property
-    def users(self) -> int:
+    def users(self, mix: str) -> int:
         """Users without a pause between requests that make the load of the objectives; at least 1."""
-        return max(1, round(self.share_of_knee * self.knee.in_flight))
+        knee = self._knee(mix)
+        return knee.users or max(1, round(self.share_of_knee * knee.in_flight))
 
-    @property
-    def rate(self) -> float:
+    def rate(self, mix: str) -> float:
         """Arrivals a second that make it."""
-        return self.share_of_knee * self.knee.goodput
+        return self.share_of_knee * self._knee(mix).goodput
+
+    def _knee(self, mix: str) -> Knee:
+        if mix not in self.knee:
+            raise ValueError(f"the objectives name no knee of the mix {mix!r}, only of {', '.join(self.knee)}")
+        return self.knee[mix]
 
 
 def load_slo(path: Path) -> Slo:

@@ -73,7 +73,7 @@ def test_open_arrivals_and_the_knee(tmp_path: Path, served: Server) -> None:
     assert json.loads((tmp_path / "report.json").read_text())["title"] == "mixed, open, 2 s, 20.0 arrivals a second"
     ended = loadtests("knee", "--seconds", 1, "--rounds", 1, "--most", 2, "--url", served.url, "--out", tmp_path)
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    found = json.loads((tmp_path / "knee.json").read_text())
+    found = json.loads((tmp_path / "knee-search.json").read_text())
     assert [step["in_flight"] for step in found["steps"]] == [1, 2]
     assert all(set(step["statuses"]) == {"200"} for step in found["steps"])
     assert f"knee: {found['knee']['in_flight']} requests in flight" in ended.stdout

@@ -12,7 +12,9 @@ from loadtests.traffic import MIXES, SHED, Kind
 
 GOOD = """
 share_of_knee: 0.7
-knee: {in_flight: 10, goodput: 50}
+knee:
+  mixed: {in_flight: 10, goodput: 50}
+  search: {in_flight: 20, goodput: 100, users: 5}
 availability: 0.99
 latency_ms:
   list: {p50: 100, p99: 200}
@@ -37,11 +39,16 @@ def verdicts(checks: list[Check]) -> dict[str, bool | None]:
 
 
 def test_the_load_is_a_share_of_the_knee(tmp_path: Path) -> None:
-    assert (objectives(tmp_path).users, objectives(tmp_path).rate) == (7, 35)
+    found = objectives(tmp_path)
+    assert (found.users("mixed"), found.rate("mixed")) == (7, 35)
+    assert (found.users("search"), found.rate("search")) == (5, 70)
+    with pytest.raises(ValueError, match=r"no knee of the mix 'upload', only of mixed, search"):
+        found.rate("upload")
 
 
 def test_the_file_of_the_project_names_every_kind() -> None:
     found = load_slo(DEFAULT)
+    assert set(found.knee) == set(MIXES)
     assert set(found.latency_ms) == {kind for mix in MIXES.values() for kind in mix}
     assert (found.availability, found.share_of_knee) == (0.999, 0.7)
     assert set(found.latency_ms) | set(MIX) == set(Kind)
