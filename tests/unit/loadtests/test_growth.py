@@ -92,7 +92,7 @@ def test_a_real_process_and_its_child_are_seen_and_that_they_grow() -> None:
         try:
             with Growth.watched(process.pid, every=0.05) as growth:
                 deadline = time.monotonic() + 20
-                while time.monotonic() < deadline and not (growth.samples and growth.samples[-1].rss > 60 * MB):
+                while time.monotonic() < deadline and not (growth.samples and growth.samples[-1].own > 60 * MB):
                     time.sleep(0.05)
         finally:
             for each in [*_children(process.pid), process.pid]:
