@@ -2,10 +2,10 @@
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 
 from crossmodal.media import MediaStore
 from crossmodal.records import Modality, Partition, Point
+from crossmodal.search.committing import Committer, is_same
 from crossmodal.search.gate import Gate
 from crossmodal.search.pictures import Picture
 from crossmodal.store.base import VectorStore
@@ -23,7 +23,7 @@ class ItemWriter:
         self._store = store
         self._media = media
         self._gate = Gate()
-        self._one_writer = asyncio.Lock()
+        self._committer = Committer(store)
 
     async def write(self, partition: Partition, points: Sequence[Point], pictures: Sequence[Picture]) -> set[str]:
         """Put the files of ``pictures``, then the points; durable when it returns.
@@ -40,10 +40,7 @@ class ItemWriter:
     async def _write(self, partition: Partition, points: Sequence[Point], pictures: Sequence[Picture]) -> set[str]:
         async with self._gate.shared():
             await asyncio.gather(*(self._put(partition.tenant, picture) for picture in pictures))
-            async with self._one_writer:
-                present = await self._store.fetch(partition, [point.item.id for point in points])
-                pairs = list(zip(points, present, strict=True))
-                await self._store.upsert(partition, [point for point, now in pairs if not _is_same(point, now)])
+            pairs = await self._committer.write(partition, points)
         if partition.modality is Modality.IMAGE:
             await self.release(
                 partition.tenant,
@@ -53,7 +50,7 @@ class ItemWriter:
                     if now is not None and now.item.content_hash != point.item.content_hash
                 },
             )
-        return {point.item.id for point, now in pairs if _is_same(point, now)}
+        return {point.item.id for point, now in pairs if is_same(point, now)}
 
     async def has_picture(self, tenant: str, content_hash: str) -> bool:
         """Whether the file of a picture is there."""
@@ -64,7 +61,7 @@ class ItemWriter:
         if not points:
             return
         with stage("store"):
-            async with self._gate.shared(), self._one_writer:
+            async with self._gate.shared(), self._committer.alone:
                 present = await self._store.fetch(partition, [point.item.id for point in points])
                 kept = [
                     point
@@ -98,8 +95,3 @@ class ItemWriter:
 
     async def _put(self, tenant: str, picture: Picture) -> None:
         await self._media.put(tenant, picture.content_hash, picture.content, picture.thumbnail)
-
-
-def _is_same(point: Point, now: Point | None) -> bool:
-    """Whether what is stored ``now`` says the same as ``point``, whenever it was written."""
-    return now is not None and replace(point.item, created_at=now.item.created_at) == now.item
