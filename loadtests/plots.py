@@ -77,7 +77,7 @@ def plot_growth(growth: Growth, path: Path) -> None:
     warm = growth.warm()
     for axes, what in ((memory, "resident, MB"), (files, "open files"), (threads, "threads")):
         axes.set_ylabel(what)
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.1 * axes.get_ylim()[1])  # room above a line that is flat
         if warm:
             axes.axvspan(0, warm[0].second, color="grey", alpha=0.15)
     figure.savefig(path)
