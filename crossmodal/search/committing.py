@@ -45,7 +45,9 @@ class Committer:
         job = _Job(partition, points)
         self._waiting.append(job)
         async with self.alone:
-            if not job.outcome.done():  # by one who came before and wrote this, too
+            # Mostly it is done, by one who came before and wrote this, too, or the first that waits. One that is neither stands
+            # behind what somebody left waiting who was cancelled.
+            while not job.outcome.done():
                 await self._commit(self._next())
         return await job.outcome
 

@@ -118,3 +118,16 @@ async def test_a_store_that_is_away_costs_all_of_them_and_is_asked_again(store: 
     store.away = False
     await committer.write(IMAGES, [point("a")])
     assert store.written == [["a"]]
+
+
+async def test_who_is_cancelled_while_waiting_holds_nobody_up(store: CountingStore) -> None:
+    committer = Committer(store)
+    first, left, last = (asyncio.create_task(committer.write(IMAGES, [point("a", version)])) for version in range(3))
+    await asyncio.sleep(0)
+    left.cancel()
+    async with asyncio.timeout(5):
+        await asyncio.gather(first, last)
+    assert left.cancelled()
+    (stored,) = await store.fetch(IMAGES, ["a"])
+    assert stored is not None
+    assert stored.item.metadata == {"v": 2}
