@@ -39,5 +39,6 @@ def build_model(settings: Settings) -> ClipModel:
         profile=settings.preprocessing.value,
         runtime=settings.runtime.value,
         exports=settings.exports,
-        cache=settings.compiled,
+        # A command that computes and keeps nothing makes no folder of data.
+        cache=settings.compiled if settings.data.is_dir() else None,
     )

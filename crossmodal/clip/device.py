@@ -59,8 +59,5 @@ def set_threads(threads: int | None) -> None:
     """Set the threads one operation may use, for the whole process; None leaves torch's choice, one per core."""
     import torch
 
-    if threads is None:
-        return
-    if threads < 1:
-        raise ConfigurationError(f"Threads of the model: {threads} given, at least 1 is needed.")
-    torch.set_num_threads(threads)
+    if threads is not None:
+        torch.set_num_threads(threads)

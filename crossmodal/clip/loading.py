@@ -69,6 +69,8 @@ def load_model(
     Raises ConfigurationError, one line, for everything that can be wrong with names, files, weights and hardware.
     """
     started = perf_counter()
+    if threads is not None and threads < 1:
+        raise ConfigurationError(f"Threads of the model: {threads} given, at least 1 is needed.")
     parsed, wanted = parse_spec(spec), _Wanted(device, precision, threads, profile)
     if isinstance(parsed, LocalFolder):
         parsed = check_baked(parsed)

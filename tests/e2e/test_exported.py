@@ -2,6 +2,7 @@
 
 import base64
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import psutil
 import pytest
 
 from crossmodal.clip.loading import load_model
+from crossmodal.clip.spec import BUNDLED
 from crossmodal.imaging import prepare
 from tests.e2e.conftest import SAMPLES, small_gallery
 from tools.servers import Server, run_indexer
@@ -42,9 +44,14 @@ def model_of(server: Server) -> dict[str, str]:
     return {name: stats[name] for name in ("model", "fingerprint", "device", "precision")}
 
 
+def weights_alone(folder: Path) -> Path:
+    """The bundled model without the export that lies beside it."""
+    return Path(shutil.copytree(BUNDLED["tiny"], folder, ignore=shutil.ignore_patterns("openvino_*")))
+
+
 def test_an_export_serves_what_pytorch_indexed(tmp_path: Path) -> None:
-    gallery = small_gallery(tmp_path / "gallery")
-    server = Server(tmp_path, DEVICE="cpu", RUNTIME="torch", SAMPLES=str(gallery))
+    gallery, weights = small_gallery(tmp_path / "gallery"), f"local-dir:{weights_alone(tmp_path / 'weights')}"
+    server = Server(tmp_path, DEVICE="cpu", MODEL=weights, SAMPLES=str(gallery))
     try:
         server.wait_until_ready()
         by_torch, model, loaded = best(server), model_of(server), libraries(server)
@@ -52,11 +59,11 @@ def test_an_export_serves_what_pytorch_indexed(tmp_path: Path) -> None:
         server.stop()
     assert loaded == {"libtorch"}
 
-    exported = run_indexer(tmp_path, "export", DEVICE="cpu")
+    exported = run_indexer(tmp_path, "export", "--model", weights, DEVICE="cpu")
     assert exported.returncode == 0, exported.stderr
     assert (Path(exported.stdout.splitlines()[-1]) / "openvino_export.json").is_file()
 
-    server = Server(tmp_path, DEVICE="cpu")
+    server = Server(tmp_path, DEVICE="cpu", MODEL=weights)
     try:
         server.wait_until_ready()
         by_openvino, other_model, loaded = best(server), model_of(server), libraries(server)
