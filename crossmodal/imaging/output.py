@@ -11,13 +11,15 @@ from crossmodal.imaging.formats import media_type
 
 THUMBNAIL_SIDE: Final = 256
 _THUMBNAIL_QUALITY = 80
+_THUMBNAIL_METHOD = 2
+"""Of WebP's 0 to 6: half the time of 4, the default, which was half of all a picture costs to index; 3 % more bytes."""
 
 
 def thumbnail(image: Image.Image, side: int = THUMBNAIL_SIDE) -> bytes:
     """Encode ``image`` as WebP of quality 80 within ``side`` x ``side`` pixels: aspect kept, never enlarged, no metadata."""
     small = to_rgb(image)
     small.thumbnail((side, side), Image.Resampling.BICUBIC)
-    return _encoded(small, "WEBP", quality=_THUMBNAIL_QUALITY)
+    return _encoded(small, "WEBP", quality=_THUMBNAIL_QUALITY, method=_THUMBNAIL_METHOD)
 
 
 def to_base64(picture: bytes | Image.Image) -> str:
