@@ -34,6 +34,8 @@ _PARENT = os.getppid()
 
 _METRICS_HERE = "CROSSMODAL_METRICS_FOLDER"
 _METRICS = "PROMETHEUS_MULTIPROC_DIR"
+_LATE_METRICS = ("gauge_all",)
+"""Kinds of metrics, as their files are called, of which BentoML makes the first when a request comes."""
 _MEMORY = Path("/dev/shm")  # noqa: S108 -- a folder of our own is made there
 
 EXIT_MISCONFIGURED = 78
@@ -66,10 +68,20 @@ def keep_metrics_in_memory() -> None:
 
 
 def use_metrics_in_memory() -> None:
-    """In a worker, before the first metric is made."""
+    """In a worker, before the first metric is made.
+
+    The file of a kind of metric that begins with the first request is made now: it is empty for a moment, and `/metrics` asked
+    at that moment, as of a replica that was just let in, answered 500.
+    """
     folder = os.environ.get(_METRICS_HERE)
-    if folder is not None and _METRICS in os.environ:
-        os.environ[_METRICS] = folder
+    if folder is None or _METRICS not in os.environ:
+        return
+    os.environ[_METRICS] = folder
+    from prometheus_client import mmap_dict  # here, because the library reads the variable when it is imported
+
+    files: Any = mmap_dict  # without types
+    for kind in _LATE_METRICS:
+        files.MmapedDict(str(Path(folder, f"{kind}_{os.getpid()}.db"))).close()
 
 
 @contextmanager

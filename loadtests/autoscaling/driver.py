@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from itertools import pairwise
 from pathlib import Path
 
@@ -123,7 +124,10 @@ class _Watch:
         connection = http.client.HTTPConnection("127.0.0.1", replica.port, timeout=SCRAPE_SECONDS)
         try:
             connection.request("GET", "/metrics")
-            shown = connection.getresponse().read().decode()
+            answer = connection.getresponse()
+            shown = answer.read().decode()
+            if answer.status != HTTPStatus.OK:  # Prometheus leaves such a sample out as well
+                return replica.name, None
             return replica.name, (time.monotonic(), counter(shown, self._query))
         except (OSError, http.client.HTTPException):
             return replica.name, None

@@ -333,3 +333,26 @@ def test_left_to_itself_it_would_forget(start: Start) -> None:
         process.wait(8)
     process.send_signal(signal.SIGTERM)  # now it has started them
     assert process.wait(30) == 0
+
+
+def test_the_file_of_metrics_that_begin_with_the_first_request_is_there_before(tmp_path: Path) -> None:
+    # Read while it is still empty, as it would be for a moment, it makes `/metrics` fail.
+    code = """
+        import os, pathlib, sys
+        from crossmodal import supervision
+        made = pathlib.Path(sys.argv[1], f"gauge_all_{os.getpid()}.db")
+        assert made.stat().st_size > 0
+        from prometheus_client import CollectorRegistry, Gauge
+        from prometheus_client.multiprocess import MultiProcessCollector
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)
+        assert not [*registry.collect()]
+        Gauge("asked", "when", multiprocess_mode="all").set(3)
+        (shown,) = registry.collect()
+        assert [sample.value for sample in shown.samples] == [3]
+    """
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    variables = {"PROMETHEUS_MULTIPROC_DIR": str(elsewhere), "CROSSMODAL_METRICS_FOLDER": str(tmp_path)}
+    program = [sys.executable, "-c", textwrap.dedent(code), str(tmp_path)]
+    subprocess.run(program, cwd=ROOT, env=os.environ | variables, check=True)
