@@ -150,10 +150,11 @@ class _Search:
             return await self._read(scored), []
         pool = {each.item.id for each in scored[:POOL]}
         known = {each.item.id for each in scored}
-        for each in await self._nearest(limit=POOL, avoiding=True):
-            pool.add(each.item.id)
-            if each.item.id not in known:
-                scored.append(each)
+        if len(scored) >= POOL:  # else these are all that there are
+            for each in await self._nearest(limit=POOL, avoiding=True):
+                pool.add(each.item.id)
+                if each.item.id not in known:
+                    scored.append(each)
         scored, unlike = await self._compared(scored, known)
         found = await self._read(scored, unlike)
         return (
@@ -181,9 +182,10 @@ class _Search:
         ``known`` are the ids of those that have the first already.
         """
         ids = [each.item.id for each in scored]
-        cosines = await self._store.cosines(self._partition, ids, [self._aim.direction, *self._aim.unwanted])
+        missing = [self._aim.direction] if len(ids) > len(known) else []
+        cosines = await self._store.cosines(self._partition, ids, [*missing, *self._aim.unwanted])
         rows = [
-            (each if each.item.id in known else replace(each, score=row[0]), row[1:])
+            (each if each.item.id in known else replace(each, score=row[0]), row[len(missing) :])
             for each, row in zip(scored, cosines.tolist(), strict=True)
             if not math.isnan(row[0])
         ]

@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from crossmodal.api.schemas.compose import ComposedAnswer
+from crossmodal.search import finding
 from tests.unit.api.helpers import data_url, ids, index_colours, picture, places, problem
 
 RED, GREEN, BLUE, WHITE = (picture(name) for name in ("red", "green", "blue", "white"))
@@ -54,6 +55,24 @@ async def test_what_is_unwanted_goes_to_the_end(client: httpx.AsyncClient) -> No
     assert list(after.values()) == sorted(after.values(), reverse=True)
     assert after["yellow"] == pytest.approx(before["yellow"])
     assert after["magenta"] < before["magenta"] / 10
+
+
+@pytest.mark.parametrize("pool", [3, 5, 7, 8])  # of seven items
+async def test_hits_count_the_same_however_many_are_compared(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, pool: int
+) -> None:
+    await index_colours(client)
+    await index_mixtures(client)
+    parts: list[dict[str, Any]] = [{"text": "red"}, {"text": "blue", "weight": -1}]
+    whole = (await compose(client, *parts, n_results=7)).json()["results"]
+    monkeypatch.setattr(finding, "POOL", pool)
+    found = (await compose(client, *parts, n_results=7)).json()["results"]
+    relevances, scores = ({hit["id"]: hit[name] for hit in whole} for name in ("relevance", "score"))
+    assert len(found) == len(whole) == 7
+    assert {hit["id"]: hit["relevance"] for hit in found} == pytest.approx(relevances)
+    assert {hit["id"]: hit["score"] for hit in found} == pytest.approx(scores)
+    if pool >= 7:
+        assert [hit["id"] for hit in found] == [hit["id"] for hit in whole]
 
 
 async def test_pages_of_a_search_with_something_unwanted_are_slices_of_one_order(client: httpx.AsyncClient) -> None:
