@@ -123,8 +123,10 @@ def _read() -> argparse.Namespace:
     parser.add_argument("--slim", action="store_true", help="without PyTorch: an exported model on CPUs")
     parser.add_argument("--version", help="of the bento; one that BentoML makes up otherwise")
     asked = parser.parse_args()
-    if asked.slim and (not asked.model or asked.form not in {None, "export"}):
-        parser.error("--slim needs --model, of which it takes the export: there is no PyTorch for weights")
+    if asked.slim and not asked.model:
+        parser.error("--slim needs --model, of which it takes the export")
+    if asked.slim and asked.form not in {None, "export"}:
+        parser.error(f"--slim takes the export of the model: there is no PyTorch for --form {asked.form}")
     if not asked.model and (asked.form or asked.revision or asked.sha256):
         parser.error("--form, --revision and --sha256 are of the model that --model names")
     if asked.version is not None and not VERSION.fullmatch(asked.version.lower()):

@@ -197,6 +197,7 @@ def _find_weights(spec: LocalFolder) -> Path:
     if others:
         raise ConfigurationError(f"Model {spec.name}: which weights? Rename one of {_listed(others)} to {_WEIGHTS[0]}.")
     pickles = sorted(path.name for pattern in _PICKLES for path in spec.path.glob(pattern))
+    pickles = [name for name in pickles if not name.startswith("openvino_")]  # an export's graphs
     if pickles:
         raise ConfigurationError(
             f"Model {spec.name}: {_listed(pickles)} is a pickle, which can run code as it loads and is refused; "

@@ -19,7 +19,7 @@ from crossmodal.clip.bpe import BytePairs
 from crossmodal.clip.catalogue import Checkpoint, resolve
 from crossmodal.clip.fingerprint import hash_weights, quantized_fingerprint
 from crossmodal.clip.quality import INT8_QUALITY
-from crossmodal.clip.spec import LocalFolder, ModelSpec
+from crossmodal.clip.spec import BUNDLED, LocalFolder, ModelSpec
 from crossmodal.clip.text import BpeTokenizer
 from crossmodal.errors import ConfigurationError
 from crossmodal.records import Embeddings, Preprocessing, Profile
@@ -258,5 +258,8 @@ def _refuse_stale(export: Export, spec: ModelSpec, again: str) -> None:
 
 
 def _command(name: str, *, int8: bool = False) -> str:
-    shown = name if ":" not in name or name.startswith("hf-hub:") else "local-dir:PATH"
-    return f"export it again: python -m indexer export --model {shown}{INT8_OPTIONS if int8 else ''}"
+    """What puts the export right, without the path of a folder. In a model's own folder it is looked for first."""
+    local = ":" in name and not name.startswith("hf-hub:")
+    out = " --out PATH" if local else f" --out {BUNDLED[name].parent.name}/{name}" if name in BUNDLED else ""
+    shown = "local-dir:PATH" if local else name
+    return f"export it again: python -m indexer export --model {shown}{out}{INT8_OPTIONS if int8 else ''}"

@@ -154,7 +154,7 @@ def _load_exported(
     if needed:
         raise ConfigurationError(
             f"Model {spec.name} has no {'int8 ' if int8 else ''}export; "
-            f"make one: python -m indexer export --model SPEC{INT8_OPTIONS if int8 else ''}."
+            f"make one: python -m indexer export --model {spec.name if ':' not in spec.name else 'SPEC'}{INT8_OPTIONS if int8 else ''}."
         )
     return None
 

@@ -19,6 +19,9 @@ POOL = 500
 """Answers that are not in the order of one search are ordered among this many of the best, whatever the page, so that
 pages are slices of one order. What lies beyond follows as the search found it."""
 
+DEEPEST = 16_384
+"""So far the window of a search with something unwanted is looked for, where few of the nearest are relevant."""
+
 FEW = 64
 """So many candidates are ordered, or compared part by part, in the event loop; more take milliseconds, beside it."""
 
@@ -145,9 +148,23 @@ class _Search:
         """Those to be ordered by logit, the same for every window, and those that follow them as far as it reaches."""
         if self.is_plain:
             return await self._read(await self._nearest(limit=self._window.end)), []
-        scored = await self._nearest(limit=max(self._window.end, POOL))
+        limit = max(self._window.end, POOL)
         if not self._aim.has_unwanted:
-            return await self._read(scored), []
+            return await self._read(await self._nearest(limit=limit)), []
+        while True:
+            scored = await self._nearest(limit=limit)
+            is_all, furthest = len(scored) < limit, self._aim.wanted_logit(scored[-1].score) if scored else 0.0
+            pool, rest = await self._best_of(scored)
+            # Penalties make some irrelevant that are nearer than others which are not: the window may begin further out.
+            relevant = len(_relevant(pool, self._window)) + len(_relevant(rest, self._window))
+            if is_all or limit >= DEEPEST or relevant >= self._window.end:
+                return pool, rest
+            if logistic(furthest) < self._window.min_relevance:
+                return pool, rest
+            limit = min(2 * limit, DEEPEST)
+
+    async def _best_of(self, scored: list[ScoredItem]) -> tuple[list[_Found], list[_Found]]:
+        """Of the nearest, those among which penalties change the order, with those that avoid what is unwanted, and the others."""
         pool = {each.item.id for each in scored[:POOL]}
         known = {each.item.id for each in scored}
         if len(scored) >= POOL:  # else these are all that there are

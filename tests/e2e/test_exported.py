@@ -159,5 +159,5 @@ def test_int8_without_its_export_ends_the_server_with_one_line(tmp_path: Path) -
         server.stop()
     (refusal,) = [line for line in server.log.splitlines() if "cannot start" in line]
     assert json.loads(refusal)["detail"] == (
-        "Model tiny has no int8 export; make one: python -m indexer export --model SPEC --int8 --pictures FOLDER --texts FILE."
+        "Model tiny has no int8 export; make one: python -m indexer export --model tiny --int8 --pictures FOLDER --texts FILE."
     )

@@ -239,6 +239,27 @@ async def test_pages_of_relevant_hits_have_no_holes(
     assert [found for page in pages for found in page] == whole
 
 
+@pytest.mark.parametrize("pool", [1, 4, 500])
+async def test_a_window_reaches_past_those_that_penalties_make_irrelevant(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, pool: int
+) -> None:
+    monkeypatch.setattr(finding, "POOL", pool)
+    blueish = {f"blueish {shade}": (255, 0, shade) for shade in range(40, 240, 20)}
+    greenish = {f"greenish {shade}": (255, shade + 10, 0) for shade in range(40, 240, 20)}
+    items = [{"image": data_url(picture(rgb)), "id": name} for name, rgb in (blueish | greenish).items()]
+    await client.post("/index/images", json={"items": items})
+    parts: list[dict[str, Any]] = [{"text": "red"}, {"text": "blue", "weight": -3}]
+    all_of_them = (await compose(client, *parts, n_results=20)).json()["results"]
+    relevant = min(hit["relevance"] for hit in all_of_them if hit["id"] in greenish)
+    options = {"min_relevance": relevant * 0.99}
+    whole = ids(await compose(client, *parts, **options, n_results=20))
+    assert set(greenish) <= set(whole)
+    assert len(whole) < 20
+    for size in (1, 3):
+        pages = [ids(await compose(client, *parts, **options, n_results=size, offset=at)) for at in range(0, 21, size)]
+        assert [found for page in pages for found in page] == whole
+
+
 async def test_a_long_text_among_the_parts_is_said_to_be_cut(client: httpx.AsyncClient) -> None:
     await index_colours(client)
     parts = {"text": "red"}, {"text": "blue " * 20}

@@ -154,7 +154,7 @@ def test_a_manifest_that_cannot_be_meant_is_refused(mine: Path, change: Change, 
         detail = refusal(mine, runtime=runtime)
         assert reason in detail
         assert f"{MANIFEST} of its export " in detail
-        assert detail.endswith("; export it again: python -m indexer export --model local-dir:PATH.")
+        assert detail.endswith("; export it again: python -m indexer export --model local-dir:PATH --out PATH.")
     assert type(load(mine, runtime="torch")) is TorchClip
 
 

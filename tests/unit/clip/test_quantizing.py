@@ -175,7 +175,7 @@ def test_a_damaged_file_is_refused_and_only_where_int8_is_wanted(mine: Path, fil
     (mine / file).unlink() if how == "missing" else (mine / file).write_bytes(damaged[how])
     detail = refusal(mine)
     assert f"{file} of its export is {'missing' if how == 'missing' else 'damaged'}" in detail
-    assert "python -m indexer export --model local-dir:PATH --int8 --pictures FOLDER --texts FILE" in detail
+    assert "python -m indexer export --model local-dir:PATH --out PATH --int8 --pictures FOLDER --texts FILE" in detail
     assert load(mine, precision="fp32").info.precision == "fp32"
 
 
