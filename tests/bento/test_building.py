@@ -37,7 +37,10 @@ def refused(tmp_path: Path, *arguments: str) -> str:
     ("arguments", "reason"),
     [
         (["--slim"], "--slim needs --model"),
-        (["--slim", "--model", "tiny", "--form", "weights"], "--slim takes the export of the model: there is no PyTorch for --form weights"),
+        (
+            ["--slim", "--model", "tiny", "--form", "weights"],
+            "--slim takes the export of the model: there is no PyTorch for --form weights",
+        ),
         (["--version", "../x"], "--version is 1 to 63 letters, digits, '.', '_' and '-', the first and the last"),
         (["--model", "tiny", "--revision", "main"], "a commit, 40 hex digits in lower case; 4 characters came: 'main'"),
         (["--model", "tiny", "--sha256", "abc"], "a SHA-256 is 64 hex digits; 3 characters came: 'abc'"),
