@@ -153,15 +153,16 @@ class _Search:
             return await self._read(await self._nearest(limit=limit)), []
         while True:
             scored = await self._nearest(limit=limit)
-            is_all, furthest = len(scored) < limit, self._aim.wanted_logit(scored[-1].score) if scored else 0.0
+            is_last = len(scored) < limit or limit >= DEEPEST or not self._may_go_on(scored[-1])
             pool, rest = await self._best_of(scored)
-            # Penalties make some irrelevant that are nearer than others which are not: the window may begin further out.
-            relevant = len(_relevant(pool, self._window)) + len(_relevant(rest, self._window))
-            if is_all or limit >= DEEPEST or relevant >= self._window.end:
-                return pool, rest
-            if logistic(furthest) < self._window.min_relevance:
+            if is_last or sum(len(_relevant(each, self._window)) for each in (pool, rest)) >= self._window.end:
                 return pool, rest
             limit = min(2 * limit, DEEPEST)
+
+    def _may_go_on(self, furthest: ScoredItem) -> bool:
+        """Whether the window may reach past ``furthest``: penalties make some irrelevant that are nearer than others which are not."""
+        least = self._window.min_relevance
+        return least > 0 and logistic(self._aim.wanted_logit(furthest.score)) >= least
 
     async def _best_of(self, scored: list[ScoredItem]) -> tuple[list[_Found], list[_Found]]:
         """Of the nearest, those among which penalties change the order, with those that avoid what is unwanted, and the others."""
