@@ -1,17 +1,25 @@
-"""From a query to its hits: candidates of each modality, put in one order, cut to the window that was asked for."""
+"""From a query to its hits: candidates of each modality, put in one order, cut to the window that was asked for.
+
+Candidates are known by their stores' keys until the window is cut: to bring hundreds of items here whose places alone
+matter takes ten times as long as to find them.
+"""
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
-from crossmodal.records import Contribution, Hit, Modality, Partition, ScoredItem
+import numpy as np
+
+from crossmodal.records import Contribution, Embedding, Hit, Item, Modality, Partition, Point
+from crossmodal.search.candidates import Candidates, Name
 from crossmodal.search.diversity import diversify
 from crossmodal.search.fusion import Aim, Part
-from crossmodal.search.relevance import WEAK_BELOW, Calibration, Calibrations, logistic
-from crossmodal.store.base import VectorStore
+from crossmodal.search.relevance import WEAK_BELOW, Calibrations, logistic
+from crossmodal.store.base import Key, Ranked, VectorStore
 from crossmodal.store.filters import Filter
 from crossmodal.telemetry import stage
 
@@ -22,11 +30,9 @@ pages are slices of one order. What lies beyond follows as the search found it."
 DEEPEST = 16_384
 """So far the window of a search with something unwanted is looked for, where few of the nearest are relevant."""
 
-FEW = 64
-"""So many candidates are ordered, or compared part by part, in the event loop; more take milliseconds, beside it."""
+MANY = 2048
+"""More candidates than this take milliseconds to be put in order, beside the event loop."""
 
-Beside = Callable[..., Awaitable[Any]]
-"""Runs a function of some arguments where it keeps nobody waiting."""
 T = TypeVar("T")
 
 ANY = tuple(Modality)
@@ -57,19 +63,6 @@ class Window:
         return self.offset + self.n_results
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Found:
-    """A candidate. ``logit`` orders candidates of all modalities: above 0 a match is likelier than not.
-
-    ``wanted`` is the logit without the penalties, by which a store's search orders.
-    """
-
-    scored: ScoredItem
-    logit: float
-    wanted: float
-    contributions: tuple[Contribution, ...] = ()
-
-
 class Finder:
     """Finds items of the tenant it is told and of no other. Raises ``StoreUnavailable``."""
 
@@ -92,21 +85,82 @@ class Finder:
         """
         calibration = await self._calibrations.now()
         searches = [
-            _Search(self._store, Partition(tenant, target), parts, calibration, window, without_contents, self._beside)
+            _Search(self._store, Partition(tenant, target), Aim(parts, target, calibration), window, without_contents)
             for target in targets
         ]
         with stage("store"):
-            if len(searches) == 1 and searches[0].is_plain:
-                return _hits(_relevant(await searches[0].page(), window))
-            lists = await asyncio.gather(*(search.best() for search in searches))
-        by_cosine = len(searches) == 1 and not searches[0].has_unwanted
-        if window.diversity or sum(len(found) for parts in lists for found in parts) > FEW:
-            return await self._beside(_ordered, lists, window, by_cosine)
-        return _ordered(lists, window, by_cosine)
+            if len(searches) == 1 and not searches[0].aim.has_unwanted and not window.diversity:
+                return await searches[0].page()
+            found = Candidates.together(await asyncio.gather(*(search.candidates() for search in searches)))
+            sort = partial(_sorted, found, window.min_relevance)
+            order = sort() if len(found) <= MANY else await self._beside(sort)
+            if window.diversity:
+                by_cosine = len(searches) == 1 and not searches[0].aim.has_unwanted
+                order = await self._diverse(order, window, by_cosine=by_cosine)
+            return await self._hits(order, window, {search.partition: search.aim for search in searches})
 
-    async def _beside(self, work: Callable[..., T], *arguments: object) -> T:
+    async def _beside(self, work: Callable[[], T]) -> T:
         """Compute beside the event loop, for everybody one after the other: several threads would only take turns."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    async def _diverse(self, order: Candidates, window: Window, *, by_cosine: bool) -> Candidates:
+        """The first ``POOL`` in an order that prefers unlike ones, and the others after them.
+
+        Likeness there is a cosine, mostly 0 to 1, so merit is the cosine as well, or else the logit brought to that range.
+        """
+        points = await self._take(order.names[:POOL], with_embeddings=True)
+        there = [place for place, point in enumerate(points) if point is not None]
+        if not there:
+            return order
+        pool = order.at(there)
+        merits = pool.scores if by_cosine else pool.logits - pool.logits.min()
+        if not by_cosine:
+            merits /= merits.max() or 1.0
+        embeddings = np.stack([point.embedding for point in points if point is not None])
+        choose = partial(diversify, merits, embeddings, count=window.end, diversity=window.diversity)
+        chosen = await self._beside(choose)
+        return order.at([*(there[place] for place in chosen), *range(len(points), len(order))])
+
+    async def _hits(self, order: Candidates, window: Window, aims: Mapping[Partition, Aim]) -> list[Hit]:
+        """The window of ``order``. Of equal ones the first by id come first, unless it is their being unlike that counts."""
+        while True:
+            whole = slice(window.offset, min(window.end, len(order)))
+            shown = whole if window.diversity else order.run(whole)
+            points = await self._take(order.names[shown], with_embeddings=window.explain)
+            gone = {place for place, point in enumerate(points, shown.start) if point is None}
+            if not gone:
+                break
+            order = order.at([place for place in range(len(order)) if place not in gone])  # deleted meanwhile
+        places = range(shown.start, shown.stop)
+        found = [(place, point) for place, point in zip(places, points, strict=True) if point is not None]
+        if not window.diversity:
+            found.sort(key=lambda each: (order.rank(each[0]), each[1].item.modality, each[1].item.id))
+        return [
+            _hit(
+                point.item,
+                float(order.scores[place]),
+                float(order.logits[place]),
+                aims[order.names[place].partition].contributions(point.embedding) if window.explain else (),
+            )
+            for place, point in found[whole.start - shown.start :][: len(range(whole.start, whole.stop))]
+        ]
+
+    async def _take(self, names: Sequence[Name], *, with_embeddings: bool) -> list[Point | None]:
+        """The items of these names, in their order, None for one that is gone."""
+        places: dict[Partition, list[int]] = {}
+        for place, (partition, _) in enumerate(names):
+            places.setdefault(partition, []).append(place)
+        taken = await asyncio.gather(
+            *(
+                self._store.take(partition, [names[place][1] for place in own], with_embeddings=with_embeddings)
+                for partition, own in places.items()
+            )
+        )
+        points: list[Point | None] = [None] * len(names)
+        for own, answers in zip(places.values(), taken, strict=True):
+            for place, point in zip(own, answers, strict=True):
+                points[place] = point
+        return points
 
 
 class _Search:
@@ -116,163 +170,115 @@ class _Search:
         self,
         store: VectorStore,
         partition: Partition,
-        parts: Sequence[Part],
-        calibration: Calibration,
+        aim: Aim,
         window: Window,
         without_contents: Collection[str],
-        beside: Beside,
     ) -> None:
-        self._beside = beside
+        self.partition = partition
+        self.aim = aim
         self._store = store
-        self._partition = partition
-        self._aim = Aim(parts, partition.modality, calibration)
         self._window = window
         self._without_contents = without_contents
-        self._with_embeddings = bool(window.diversity or window.explain)
 
-    @property
-    def is_plain(self) -> bool:
-        """Whether the store's own order is the answer's."""
-        return not self._aim.has_unwanted and not self._window.diversity
-
-    @property
-    def has_unwanted(self) -> bool:
-        """Whether penalties change the store's order."""
-        return self._aim.has_unwanted
-
-    async def page(self) -> list[_Found]:
-        """The window of the store's order."""
-        return await self._read(await self._nearest(limit=self._window.n_results, offset=self._window.offset))
-
-    async def best(self) -> tuple[list[_Found], list[_Found]]:
-        """Those to be ordered by logit, the same for every window, and those that follow them as far as it reaches."""
-        if self.is_plain:
-            return await self._read(await self._nearest(limit=self._window.end)), []
-        limit = max(self._window.end, POOL)
-        if not self._aim.has_unwanted:
-            return await self._read(await self._nearest(limit=limit)), []
-        while True:
-            scored = await self._nearest(limit=limit)
-            is_last = len(scored) < limit or limit >= DEEPEST or not self._may_go_on(scored[-1])
-            pool, rest = await self._best_of(scored)
-            if is_last or sum(len(_relevant(each, self._window)) for each in (pool, rest)) >= self._window.end:
-                return pool, rest
-            limit = min(2 * limit, DEEPEST)
-
-    def _may_go_on(self, furthest: ScoredItem) -> bool:
-        """Whether the window may reach past ``furthest``: penalties make some irrelevant that are nearer than others which are not."""
-        least = self._window.min_relevance
-        return least > 0 and logistic(self._aim.wanted_logit(furthest.score)) >= least
-
-    async def _best_of(self, scored: list[ScoredItem]) -> tuple[list[_Found], list[_Found]]:
-        """Of the nearest, those among which penalties change the order, with those that avoid what is unwanted, and the others."""
-        pool = {each.item.id for each in scored[:POOL]}
-        known = {each.item.id for each in scored}
-        if len(scored) >= POOL:  # else these are all that there are
-            for each in await self._nearest(limit=POOL, avoiding=True):
-                pool.add(each.item.id)
-                if each.item.id not in known:
-                    scored.append(each)
-        scored, unlike = await self._compared(scored, known)
-        found = await self._read(scored, unlike)
-        return (
-            [each for each in found if each.scored.item.id in pool],
-            [each for each in found if each.scored.item.id not in pool],
-        )
-
-    async def _nearest(self, *, limit: int, offset: int = 0, avoiding: bool = False) -> list[ScoredItem]:
-        return await self._store.search(
-            self._partition,
-            self._aim.avoiding() if avoiding else self._aim.direction,
-            limit=limit,
-            offset=offset,
+    async def page(self) -> list[Hit]:
+        """The window of the store's own order."""
+        scored = await self._store.search(
+            self.partition,
+            self.aim.direction,
+            limit=self._window.n_results,
+            offset=self._window.offset,
             where=self._window.where,
             without_contents=self._without_contents,
-            with_embeddings=self._with_embeddings,
+            with_embeddings=self._window.explain,
+            exact=self._window.exact,
+        )
+        logits = self.aim.wanted_logits(np.array([each.score for each in scored]))
+        hits = [
+            _hit(
+                each.item,
+                each.score,
+                logit,
+                () if each.embedding is None else self.aim.contributions(each.embedding),
+            )
+            for each, logit in zip(scored, logits.tolist(), strict=True)
+        ]
+        return [hit for hit in hits if hit.relevance >= self._window.min_relevance]
+
+    async def candidates(self) -> Candidates:
+        """Those to be ordered by logit, the same for every window, and those that follow them as far as it reaches."""
+        if self.aim.has_unwanted:
+            return await self._penalised()
+        limit = max(self._window.end, POOL) if self._window.diversity else self._window.end
+        nearest = await self._rank(self.aim.direction, limit)
+        names = [Name(self.partition, each.key) for each in nearest]
+        scores = np.array([each.score for each in nearest], np.float64)
+        wanted = self.aim.wanted_logits(scores)
+        return Candidates(names, scores, wanted, wanted, np.ones(len(names), np.bool_))
+
+    async def _penalised(self) -> Candidates:
+        """The nearest, and those that avoid what is unwanted, among which penalties change the order; and what follows."""
+        limit = max(self._window.end, POOL)
+        nearest = await self._rank(self.aim.direction, limit)
+        pool = {each.key for each in nearest if each.score >= nearest[min(POOL, len(nearest)) - 1].score}
+        apart: dict[Key, float] = {}
+        if len(nearest) >= POOL:  # else these are all that there are
+            avoiding = {each.key for each in await self._rank(self.aim.avoiding(), POOL)}
+            pool |= avoiding
+            others = await self._cosines(avoiding.difference(each.key for each in nearest), [self.aim.direction])
+            apart = {key: score for key, (score,) in others.items()}
+        unlike: dict[Key, list[float]] = {}
+        while True:
+            scores = apart | {each.key: each.score for each in nearest}
+            unlike |= await self._cosines(scores.keys() - unlike.keys(), self.aim.unwanted)
+            found = self._weighed(scores, unlike, pool)
+            is_last = len(nearest) < limit or limit >= DEEPEST or not self._may_go_on(nearest[-1])
+            if is_last or len(found.relevant(self._window.min_relevance)) >= self._window.end:
+                return found
+            limit = min(2 * limit, DEEPEST)
+            nearest = await self._rank(self.aim.direction, limit)
+
+    def _may_go_on(self, furthest: Ranked) -> bool:
+        """Whether the window may reach past ``furthest``: penalties make some irrelevant that are nearer than others which are not."""
+        least = self._window.min_relevance
+        return least > 0 and logistic(float(self.aim.wanted_logits(np.array([furthest.score]))[0])) >= least
+
+    def _weighed(
+        self, scores: Mapping[Key, float], unlike: Mapping[Key, Sequence[float]], pool: Collection[Key]
+    ) -> Candidates:
+        """The items of ``scores``, cosines with what is wanted; those that ``unlike``, with what is not, lacks are gone."""
+        keys = [key for key in scores if key in unlike]
+        cosines = np.array([scores[key] for key in keys], np.float64)
+        unwanted = np.array([unlike[key] for key in keys], np.float64).reshape(len(keys), len(self.aim.unwanted))
+        wanted = self.aim.wanted_logits(cosines)
+        return Candidates(
+            [Name(self.partition, key) for key in keys],
+            cosines,
+            wanted - self.aim.penalties(unwanted),
+            wanted,
+            np.array([key in pool for key in keys], np.bool_),
+        )
+
+    async def _rank(self, direction: Embedding, limit: int) -> list[Ranked]:
+        return await self._store.rank(
+            self.partition,
+            direction,
+            limit=limit,
+            where=self._window.where,
+            without_contents=self._without_contents,
             exact=self._window.exact,
         )
 
-    async def _compared(
-        self, scored: Sequence[ScoredItem], known: Collection[str]
-    ) -> tuple[list[ScoredItem], Sequence[Sequence[float]]]:
-        """All of ``scored`` that are still there, with their cosines with ``direction``, and those with what is unwanted.
-
-        ``known`` are the ids of those that have the first already.
-        """
-        ids = [each.item.id for each in scored]
-        missing = [self._aim.direction] if len(ids) > len(known) else []
-        cosines = await self._store.cosines(self._partition, ids, [*missing, *self._aim.unwanted])
-        rows = [
-            (each if each.item.id in known else replace(each, score=row[0]), row[len(missing) :])
-            for each, row in zip(scored, cosines.tolist(), strict=True)
-            if not math.isnan(row[0])
-        ]
-        return [each for each, _ in rows], [unlike for _, unlike in rows]
-
-    async def _read(
-        self, scored: Sequence[ScoredItem], unlike: Sequence[Sequence[float]] | None = None
-    ) -> list[_Found]:
-        unlike = unlike if unlike is not None else [()] * len(scored)
-        if (self._with_embeddings or self._aim.has_unwanted) and len(scored) > FEW:
-            found: list[_Found] = await self._beside(self._found, scored, unlike)
-            return found
-        return self._found(scored, unlike)
-
-    def _found(self, scored: Sequence[ScoredItem], unlike: Sequence[Sequence[float]]) -> list[_Found]:
-        return [self._one(each, cosines) for each, cosines in zip(scored, unlike, strict=True)]
-
-    def _one(self, scored: ScoredItem, unlike: Sequence[float]) -> _Found:
-        wanted = self._aim.wanted_logit(scored.score)
-        logit = wanted - self._aim.penalty(unlike) if unlike else wanted
-        if not self._window.explain or scored.embedding is None:
-            return _Found(scored, logit, wanted)
-        return _Found(scored, logit, wanted, self._aim.contributions(scored.embedding))
+    async def _cosines(self, keys: Collection[Key], queries: Sequence[Embedding]) -> dict[Key, list[float]]:
+        """Cosines with ``queries`` of those of the items that are still there."""
+        rows = await self._store.cosines(self.partition, [*keys], queries)
+        return {key: row for key, row in zip(keys, rows.tolist(), strict=True) if not math.isnan(row[0])}
 
 
-def _ordered(lists: Sequence[tuple[list[_Found], list[_Found]]], window: Window, by_cosine: bool) -> list[Hit]:  # noqa: FBT001 -- for a thread
-    """The window of all that was found, in one order."""
+def _sorted(found: Candidates, least: float) -> Candidates:
     # What is not relevant goes before the window is cut: a page in the middle must not come out empty.
-    pool = sorted(_relevant((each for found, _ in lists for each in found), window), key=_by_logit)
-    rest = sorted(_relevant((each for _, found in lists for each in found), window), key=_by_what_is_wanted)
-    if window.diversity:
-        pool = _diverse(pool, window, by_cosine=by_cosine)
-    return _hits((pool + rest)[window.offset : window.end])
+    return found.relevant(least).in_order()
 
 
-def _diverse(found: Sequence[_Found], window: Window, *, by_cosine: bool) -> list[_Found]:
-    """The first ``POOL`` in an order that prefers unlike ones, and the others after them.
-
-    Likeness there is a cosine, mostly 0 to 1, so merit is the cosine as well, or else the logit brought to that range.
-    """
-    pool, rest = list(found[:POOL]), list(found[POOL:])
-    logits = [each.logit for each in pool] or [0.0]
-    lowest, spread = min(logits), (max(logits) - min(logits)) or 1.0
-    candidates = [
-        ScoredItem(
-            each.scored.item, each.scored.score if by_cosine else (each.logit - lowest) / spread, each.scored.embedding
-        )
-        for each in pool
-    ]
-    chosen = diversify(candidates, count=window.end, diversity=window.diversity)
-    return [pool[place] for place in chosen] + rest
-
-
-def _relevant(found: Iterable[_Found], window: Window) -> list[_Found]:
-    return [each for each in found if logistic(each.logit) >= window.min_relevance]
-
-
-def _hits(found: Sequence[_Found]) -> list[Hit]:
-    return [_hit(each) for each in found]
-
-
-def _hit(found: _Found) -> Hit:
-    relevance = logistic(found.logit)
-    return Hit(found.scored.item, found.scored.score, relevance, relevance < WEAK_BELOW, found.contributions)
-
-
-def _by_logit(found: _Found) -> tuple[float, str, str]:
-    return -found.logit, found.scored.item.modality, found.scored.item.id
-
-
-def _by_what_is_wanted(found: _Found) -> tuple[float, str, str]:
-    return -found.wanted, found.scored.item.modality, found.scored.item.id
+def _hit(item: Item, score: float, logit: float, contributions: tuple[Contribution, ...]) -> Hit:
+    relevance = logistic(logit)
+    return Hit(item, score, relevance, relevance < WEAK_BELOW, contributions)

@@ -25,12 +25,17 @@ weight. For one part it is exactly that pair's curve, and Z orders as the cosine
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from crossmodal.errors import ValidationFailed
 from crossmodal.records import Contribution, Embedding, Modality, PairStatistics
 from crossmodal.search.relevance import Calibration
+
+Floats = NDArray[np.float64]
+T = TypeVar("T", float, Floats)
 
 PENALTY_FROM = 0.5
 """The standard score from which an item counts as like something unwanted."""
@@ -62,10 +67,10 @@ class _Term:
     pair: PairStatistics
     embedding: Embedding
 
-    def counted(self, cosine: float) -> float:
-        """The standard score of an item with this cosine, of an unwanted part what of it is penalised."""
-        standard = _standard(self.pair, cosine)
-        return standard if self.part.weight > 0 else max(0.0, standard - PENALTY_FROM)
+    def counted(self, cosines: Floats) -> Floats:
+        """The standard scores of items with these cosines, of an unwanted part what of them is penalised."""
+        standard = _standard(self.pair, cosines)
+        return standard if self.part.weight > 0 else np.maximum(0.0, standard - PENALTY_FROM)
 
 
 class Aim:
@@ -116,34 +121,39 @@ class Aim:
         length = float(np.linalg.norm(turned))
         return self.direction if length < _LEAST_LENGTH else (turned / length).astype(np.float32)
 
-    def wanted_logit(self, score: float) -> float:
-        """How likely an item is a match, from ``score``, its cosine with ``direction``: above 0 likelier than not.
+    def wanted_logits(self, scores: Floats) -> Floats:
+        """How likely items are a match, by ``scores`` [n], their cosines with ``direction``: above 0 likelier than not.
 
-        Comparable between modalities. What is unwanted takes ``penalty`` off.
+        Comparable between modalities. What is unwanted takes ``penalties`` off.
         """
-        return self._slope * ((self._length * score - self._background) * self._scale - self._midpoint)
+        return self._slope * ((self._length * scores - self._background) * self._scale - self._midpoint)
 
     @property
     def unwanted(self) -> list[Embedding]:
         """The unit vectors of what is unwanted, as they count."""
         return [term.embedding for term in self._unwanted]
 
-    def penalty(self, cosines: Sequence[float]) -> float:
-        """What an item loses of its logit for being like what is unwanted, at least 0; its ``cosines`` with ``unwanted``."""
-        shares = (self._share(term, cosine) for term, cosine in zip(self._unwanted, cosines, strict=True))
-        return -self._slope * sum(shares)
+    def penalties(self, cosines: Floats) -> Floats:
+        """What items lose of their logits for being like what is unwanted, [n], each at least 0.
+
+        ``cosines`` [n, k] are theirs with the k of ``unwanted``.
+        """
+        lost: Floats = np.zeros(len(cosines))
+        for term, column in zip(self._unwanted, cosines.T, strict=True):
+            lost -= self._slope * self._shares(term, column)
+        return lost
 
     def contributions(self, embedding: Embedding) -> tuple[Contribution, ...]:
         """What each part has to do with an item."""
+        own = np.clip([term.part.embedding @ embedding for term in self._terms], -1.0, 1.0)
+        counted = np.clip([term.embedding @ embedding for term in self._terms], -1.0, 1.0)
         return tuple(
-            Contribution(
-                place, _cosine(term.part.embedding, embedding), self._share(term, _cosine(term.embedding, embedding))
-            )
+            Contribution(place, float(own[place]), float(self._shares(term, counted[place])))
             for place, term in enumerate(self._terms)
         )
 
-    def _share(self, term: _Term, cosine: float) -> float:
-        return term.part.weight * term.counted(cosine) * self._scale + 0.0  # which makes 0 of -0
+    def _shares(self, term: _Term, cosines: Floats) -> Floats:
+        return term.part.weight * term.counted(cosines) * self._scale + 0.0  # which makes 0 of -0
 
 
 def _together(parts: Sequence[Part]) -> float:
@@ -185,9 +195,6 @@ def _without(embedding: Embedding, common: Embedding | None) -> Embedding:
     return embedding if length < _LEAST_REST else (rest / length).astype(np.float32)
 
 
-def _cosine(first: Embedding, second: Embedding) -> float:
-    return max(-1.0, min(1.0, float(first @ second)))
-
-
-def _standard(pair: PairStatistics, cosine: float) -> float:
-    return (cosine - pair.mean) / pair.std
+def _standard(pair: PairStatistics, cosines: T) -> T:
+    standard: T = (cosines - pair.mean) / pair.std
+    return standard

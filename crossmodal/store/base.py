@@ -2,7 +2,8 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
+from uuid import UUID
 
 from crossmodal.records import Embedding, Embeddings, Item, Partition, Point, ScoredItem, Statistics
 from crossmodal.store.filters import Filter
@@ -31,6 +32,17 @@ class Page:
     items: list[Item]
     next_cursor: str | None
     embeddings: Embeddings | None = field(default=None, compare=False)
+
+
+Key = UUID | int | str
+"""A store's own name for an item: of use only to the store, and there only in the partition, that gave it."""
+
+
+class Ranked(NamedTuple):
+    """An item found, by its key, with the raw cosine (-1 to 1) of its embedding and the query's."""
+
+    key: Key
+    score: float
 
 
 class VectorStore(Protocol):
@@ -86,11 +98,32 @@ class VectorStore(Protocol):
         without their signatures.
         """
 
-    async def cosines(self, partition: Partition, ids: Sequence[str], queries: Sequence[Embedding]) -> Embeddings:
-        """Cosines of items with each of ``queries``, float32 [ids, queries]; not a number where there is no such item.
+    async def rank(
+        self,
+        partition: Partition,
+        query: Embedding,
+        *,
+        limit: int,
+        where: Filter | None = None,
+        without_contents: Collection[str] = (),
+        exact: bool = False,
+    ) -> list[Ranked]:
+        """As ``search`` from the best on, without the items, which are most of its time where few of many are shown.
+
+        All that are equal to the last of ``limit`` are there too, or 4096 of them, so that nobody has to know in which
+        order a store would have cut them.
+        """
+
+    async def cosines(self, partition: Partition, keys: Sequence[Key], queries: Sequence[Embedding]) -> Embeddings:
+        """Cosines of items with each of ``queries``, float32 [keys, queries]; not a number where the item is gone.
 
         For many items this takes a small part of the time of having their embeddings brought here.
         """
+
+    async def take(
+        self, partition: Partition, keys: Sequence[Key], *, with_embeddings: bool = False
+    ) -> list[Point | None]:
+        """As ``fetch``, by the keys that ``rank`` gave; items may come without their signatures."""
 
     async def scroll(
         self,

@@ -13,6 +13,7 @@ Use after ``fork`` would hang, and is refused.
 """
 
 import asyncio
+import math
 import os
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,12 +25,12 @@ from typing import TypeVar
 from crossmodal.disk import MIN_FREE
 from crossmodal.errors import ConfigurationError, StoreUnavailable
 from crossmodal.records import DEFAULT_TENANT, Embedding, Embeddings, Modality, Partition, Point, ScoredItem, Statistics
-from crossmodal.store.base import CollectionSpec, Page
+from crossmodal.store.base import CollectionSpec, Key, Page, Ranked
 from crossmodal.store.cursor import decode_cursor, encode_cursor
 from crossmodal.store.edge_folder import StoreFolder
 from crossmodal.store.edge_shard import EdgeCollection, in_engine
 from crossmodal.store.filters import Filter
-from crossmodal.store.ranking import check_window, stable_page
+from crossmodal.store.ranking import check_window, stable_page, whole_runs
 from crossmodal.store.vectors import cosines_of, unit, unit_rows
 
 T = TypeVar("T")
@@ -117,21 +118,43 @@ class EdgeStore:
             find = partial(
                 collection.search, partition, wanted, n, where, without_contents, with_embeddings=with_embeddings
             )
-            if n > FEW or with_embeddings:
-                return await self._call(find)
-            self._require_process()
-            with in_engine():
-                return find()
+            return await self._soon(math.inf if with_embeddings else n, find)
 
         return await stable_page(best, limit=limit, offset=offset)
 
-    async def cosines(self, partition: Partition, ids: Sequence[str], queries: Sequence[Embedding]) -> Embeddings:
+    async def rank(
+        self,
+        partition: Partition,
+        query: Embedding,
+        *,
+        limit: int,
+        where: Filter | None = None,
+        without_contents: Collection[str] = (),
+        exact: bool = False,  # noqa: ARG002  every search is: no graph is built
+    ) -> list[Ranked]:
+        """See ``VectorStore.rank``."""
+        collection, dim = self._collection(partition)
+        wanted = unit(query, dim)
+
+        async def best(n: int) -> list[Ranked]:
+            return await self._soon(n, partial(collection.rank, partition, wanted, n, where, without_contents))
+
+        return await whole_runs(best, limit=limit)
+
+    async def cosines(self, partition: Partition, keys: Sequence[Key], queries: Sequence[Embedding]) -> Embeddings:
         """See ``VectorStore.cosines``."""
         collection, dim = self._collection(partition)
         wanted = [unit(query, dim) for query in queries]
-        if not ids:
+        if not keys:
             return cosines_of([], len(queries))
-        return await self._call(partial(collection.cosines, partition, ids, wanted))
+        return await self._call(partial(collection.cosines, partition, keys, wanted))
+
+    async def take(
+        self, partition: Partition, keys: Sequence[Key], *, with_embeddings: bool = False
+    ) -> list[Point | None]:
+        """See ``VectorStore.take``."""
+        collection, _ = self._collection(partition)
+        return await self._soon(len(keys), partial(collection.take, partition, keys, with_embeddings=with_embeddings))
 
     async def scroll(
         self,
@@ -206,6 +229,14 @@ class EdgeStore:
     def _require_process(self) -> None:
         if os.getpid() != self._process:
             raise ConfigurationError("the store was opened before a fork; open a store in each process that uses one")
+
+    async def _soon(self, items: float, work: Callable[[], T]) -> T:
+        """Run ``work`` about so many ``items`` here at once if they are few."""
+        if items > FEW:
+            return await self._call(work)
+        self._require_process()
+        with in_engine():
+            return work()
 
     async def _call(self, work: Callable[[], T], thread: ThreadPoolExecutor | None = None) -> T:
         """Run ``work`` in ``thread`` or else the worker thread, after all that was asked of it before."""

@@ -5,7 +5,6 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import numpy as np
 import qdrant_edge as engine
@@ -13,6 +12,7 @@ import qdrant_edge as engine
 from crossmodal.errors import CrossModalError, ServerError, StoreUnavailable
 from crossmodal.records import Embedding, Embeddings, Item, Partition, Point, ScoredItem
 from crossmodal.store import payload
+from crossmodal.store.base import Key, Ranked
 from crossmodal.store.conditions import restrict
 from crossmodal.store.edge_folder import sync_files
 from crossmodal.store.filters import Filter, Range
@@ -124,14 +124,12 @@ class EdgeCollection:
 
     def fetch(self, partition: Partition, ids: Sequence[str], *, with_embeddings: bool) -> list[Point | None]:
         """Points in the order of ``ids``, None where there is none."""
-        keys = [payload.point_id(partition.tenant, item_id) for item_id in ids]
-        records = self._shard.retrieve([*keys], _WITHOUT_TERMS, with_embeddings)
-        found = {
-            str(record.id): Point(_item(record, partition), _embedding(record))
-            for record in records
-            if payload.is_of(record.payload or {}, partition)
-        }
-        return [found.get(key) for key in keys]
+        keys = [payload.point_uuid(partition.tenant, item_id) for item_id in ids]
+        return self._retrieve(partition, keys, _WITHOUT_TERMS, with_embeddings=with_embeddings)
+
+    def take(self, partition: Partition, keys: Sequence[Key], *, with_embeddings: bool) -> list[Point | None]:
+        """Points in the order of ``keys``, without their signatures, None where there is none."""
+        return self._retrieve(partition, keys, _TO_SHOW, with_embeddings=with_embeddings)
 
     def search(
         self,
@@ -144,35 +142,28 @@ class EdgeCollection:
         with_embeddings: bool,
     ) -> list[ScoredItem]:
         """The best ``limit`` by cosine."""
-        request = engine.QueryRequest(
-            limit=limit,
-            query=engine.Query.Nearest(query.tolist()),
-            filter=restrict(_DIALECT, partition.tenant, where, without_contents=without_contents),
-            params=engine.SearchParams(exact=True),
-            with_payload=_TO_SHOW,
-            with_vector=with_embeddings,
-        )
+        among = restrict(_DIALECT, partition.tenant, where, without_contents=without_contents)
         return [
             ScoredItem(_item(hit, partition), cosine(hit.score), _embedding(hit) if with_embeddings else None)
-            for hit in self._shard.query(request)
+            for hit in self._nearest(query, limit, among, shown=_TO_SHOW, with_embeddings=with_embeddings)
         ]
 
-    def cosines(self, partition: Partition, ids: Sequence[str], queries: Sequence[Embedding]) -> Embeddings:
-        """Cosines of items with each query, float32 [ids, queries], not a number where there is no such item."""
-        keys: list[UUID | int | str] = [payload.point_uuid(partition.tenant, item_id) for item_id in ids]
-        own = restrict(_DIALECT, partition.tenant)
-        among = engine.Filter(must=[engine.HasIdCondition({*keys}), own])
-        columns = []
-        for query in queries:
-            request = engine.QueryRequest(
-                limit=len(keys),
-                query=engine.Query.Nearest(query.tolist()),
-                filter=among,
-                params=engine.SearchParams(exact=True),
-                with_payload=False,
-                with_vector=False,
-            )
-            columns.append({hit.id: hit.score for hit in self._shard.query(request)})
+    def rank(
+        self,
+        partition: Partition,
+        query: Embedding,
+        limit: int,
+        where: Filter | None,
+        without_contents: Collection[str],
+    ) -> list[Ranked]:
+        """The best ``limit`` by cosine, by key."""
+        among = restrict(_DIALECT, partition.tenant, where, without_contents=without_contents)
+        return [Ranked(hit.id, cosine(hit.score)) for hit in self._nearest(query, limit, among)]
+
+    def cosines(self, partition: Partition, keys: Sequence[Key], queries: Sequence[Embedding]) -> Embeddings:
+        """Cosines of items with each query, float32 [keys, queries], not a number where there is no such item."""
+        among = engine.Filter(must=[engine.HasIdCondition({*keys}), restrict(_DIALECT, partition.tenant)])
+        columns = [{hit.id: hit.score for hit in self._nearest(query, len(keys), among)} for query in queries]
         return cosines_of([[column.get(key, math.nan) for column in columns] for key in keys], len(queries))
 
     def scroll(
@@ -204,6 +195,30 @@ class EdgeCollection:
         """Flush and release the files."""
         self._shard.flush()
         self._shard.close()
+
+    def _nearest(
+        self, query: Embedding, limit: int, among: Any, *, shown: Any = False, with_embeddings: bool = False
+    ) -> list[engine.ScoredPoint]:
+        request = engine.QueryRequest(
+            limit=limit,
+            query=engine.Query.Nearest(query.tolist()),
+            filter=among,
+            params=engine.SearchParams(exact=True),
+            with_payload=shown,
+            with_vector=with_embeddings,
+        )
+        return self._shard.query(request)
+
+    def _retrieve(
+        self, partition: Partition, keys: Sequence[Key], shown: Any, *, with_embeddings: bool
+    ) -> list[Point | None]:
+        records = self._shard.retrieve([*keys], shown, with_embeddings)
+        found = {
+            record.id: Point(_item(record, partition), _embedding(record))
+            for record in records
+            if payload.is_of(record.payload or {}, partition)
+        }
+        return [found.get(key) for key in keys]
 
     def _update(self, operation: engine.UpdateOperation, points: int) -> None:
         self._shard.update(operation)

@@ -18,12 +18,12 @@ from crossmodal.records import (
     ScoredItem,
     Statistics,
 )
-from crossmodal.store.base import CollectionSpec, Page
+from crossmodal.store.base import CollectionSpec, Key, Page, Ranked
 from crossmodal.store.cursor import decode_cursor, encode_cursor
 from crossmodal.store.filters import Filter, matches
 from crossmodal.store.fingerprint import require_same
 from crossmodal.store.payload import point_id
-from crossmodal.store.ranking import check_window, rank
+from crossmodal.store.ranking import check_window, rank, whole_runs
 from crossmodal.store.vectors import cosine, cosines_of, stacked, unit, unit_rows
 
 
@@ -99,27 +99,45 @@ class ExactStore:
         exact: bool = False,  # noqa: ARG002  every search is
     ) -> list[ScoredItem]:
         """See ``VectorStore.search``."""
-        collection = self._open(partition)
-        wanted = unit(query, self._dim)
         check_window(limit, offset)
-        if not collection.points:
-            return []
-        # Row by row, where a matrix product would give equal rows scores that differ in the last bit.
-        scores = np.einsum("nd,d->n", collection.embeddings(), wanted)
         hits = [
-            ScoredItem(point.item, cosine(score), point.embedding.copy() if with_embeddings else None)
-            for point, score in zip(collection.points.values(), scores, strict=True)
-            if point.item.content_hash not in without_contents and _holds(where, point.item)
+            ScoredItem(point.item, score, point.embedding.copy() if with_embeddings else None)
+            for point, score in self._scored(partition, query, where, without_contents)
         ]
         return sorted(hits, key=rank)[offset : offset + limit]
 
-    async def cosines(self, partition: Partition, ids: Sequence[str], queries: Sequence[Embedding]) -> Embeddings:
+    async def rank(
+        self,
+        partition: Partition,
+        query: Embedding,
+        *,
+        limit: int,
+        where: Filter | None = None,
+        without_contents: Collection[str] = (),
+        exact: bool = False,  # noqa: ARG002  every search is
+    ) -> list[Ranked]:
+        """See ``VectorStore.rank``; keys are ids."""
+        scored = self._scored(partition, query, where, without_contents)
+        ranked = sorted((Ranked(point.item.id, score) for point, score in scored), key=lambda each: -each.score)
+
+        async def best(n: int) -> list[Ranked]:
+            return ranked[:n]
+
+        return await whole_runs(best, limit=limit)
+
+    async def cosines(self, partition: Partition, keys: Sequence[Key], queries: Sequence[Embedding]) -> Embeddings:
         """See ``VectorStore.cosines``."""
-        points = [self._open(partition).points.get(item_id) for item_id in ids]
+        points = [self._open(partition).points.get(str(key)) for key in keys]
         none = np.full(self._dim, np.nan, np.float32)
         wanted = [unit(query, self._dim) for query in queries]
         rows = [none if point is None else point.embedding for point in points]
         return cosines_of([[float(row @ query) for query in wanted] for row in rows], len(queries))
+
+    async def take(
+        self, partition: Partition, keys: Sequence[Key], *, with_embeddings: bool = False
+    ) -> list[Point | None]:
+        """See ``VectorStore.take``."""
+        return await self.fetch(partition, [str(key) for key in keys], with_embeddings=with_embeddings)
 
     async def scroll(
         self,
@@ -163,6 +181,22 @@ class ExactStore:
     @property
     def _dim(self) -> int:
         return self._spec.dim if self._spec else 0
+
+    def _scored(
+        self, partition: Partition, query: Embedding, where: Filter | None, without_contents: Collection[str]
+    ) -> list[tuple[Point, float]]:
+        """All points that are looked for, with their cosines."""
+        collection = self._open(partition)
+        wanted = unit(query, self._dim)
+        if not collection.points:
+            return []
+        # Row by row, where a matrix product would give equal rows scores that differ in the last bit.
+        scores = np.einsum("nd,d->n", collection.embeddings(), wanted)
+        return [
+            (point, cosine(score))
+            for point, score in zip(collection.points.values(), scores, strict=True)
+            if point.item.content_hash not in without_contents and _holds(where, point.item)
+        ]
 
     def _open(self, partition: Partition) -> _Collection:
         if self._spec is None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 
 from crossmodal.records import Embedding, Embeddings, Partition, Point, ScoredItem, Statistics
-from crossmodal.store.base import CollectionSpec, Page, VectorStore
+from crossmodal.store.base import CollectionSpec, Key, Page, Ranked, VectorStore
 from crossmodal.store.filters import Filter
 
 Observe = Callable[[str, str, int], AbstractContextManager[None]]
@@ -74,10 +74,33 @@ class ObservedStore:
                 exact=exact,
             )
 
-    async def cosines(self, partition: Partition, ids: Sequence[str], queries: Sequence[Embedding]) -> Embeddings:
+    async def rank(
+        self,
+        partition: Partition,
+        query: Embedding,
+        *,
+        limit: int,
+        where: Filter | None = None,
+        without_contents: Collection[str] = (),
+        exact: bool = False,
+    ) -> list[Ranked]:
+        """See ``VectorStore.rank``; a part of a search."""
+        with self._observe(self.name, "search", limit):
+            return await self._store.rank(
+                partition, query, limit=limit, where=where, without_contents=without_contents, exact=exact
+            )
+
+    async def cosines(self, partition: Partition, keys: Sequence[Key], queries: Sequence[Embedding]) -> Embeddings:
         """See ``VectorStore.cosines``; a part of a search."""
-        with self._observe(self.name, "search", len(ids)):
-            return await self._store.cosines(partition, ids, queries)
+        with self._observe(self.name, "search", len(keys)):
+            return await self._store.cosines(partition, keys, queries)
+
+    async def take(
+        self, partition: Partition, keys: Sequence[Key], *, with_embeddings: bool = False
+    ) -> list[Point | None]:
+        """See ``VectorStore.take``; a part of a search."""
+        with self._observe(self.name, "fetch", len(keys)):
+            return await self._store.take(partition, keys, with_embeddings=with_embeddings)
 
     async def scroll(
         self,

@@ -13,19 +13,18 @@ from typing import Any, TypeVar
 import numpy as np
 from qdrant_client import AsyncQdrantClient, models
 
-from crossmodal.errors import ConfigurationError, ServerError, StoreUnavailable
+from crossmodal.errors import StoreUnavailable
 from crossmodal.records import Embedding, Embeddings, Modality, Partition, Point, ScoredItem, Statistics
-from crossmodal.statistics import pack_statistics, unpack_statistics
 from crossmodal.store import payload
-from crossmodal.store.base import CollectionSpec, Page
+from crossmodal.store.base import CollectionSpec, Key, Page, Ranked
 from crossmodal.store.breaker import Breaker
 from crossmodal.store.conditions import restrict
 from crossmodal.store.cursor import decode_cursor, encode_cursor
 from crossmodal.store.filters import Filter
-from crossmodal.store.fingerprint import note_of, require_layout, require_same, spec_of
+from crossmodal.store.qdrant_collections import index_numbers, prepare, statistics_note, stored_statistics
 from crossmodal.store.qdrant_connection import QdrantDialect, connect, parse_url
 from crossmodal.store.qdrant_faults import call, is_silence, mapped
-from crossmodal.store.ranking import check_window, stable_page
+from crossmodal.store.ranking import check_window, stable_page, whole_runs
 from crossmodal.store.vectors import cosine, cosines_of, stacked, unit, unit_rows
 
 T = TypeVar("T")
@@ -33,8 +32,6 @@ T = TypeVar("T")
 PIECE = 128
 """Points sent in one request: 2 MB or so, far below the 32 MB a server takes."""
 
-_ELSEWHERE = "index into another server or folder by setting CROSSMODAL_STORE or DATA"
-_STATISTICS = "statistics"
 _WITHOUT_TERMS = models.PayloadSelectorExclude(exclude=[payload.TERMS])
 _TO_SHOW = models.PayloadSelectorExclude(exclude=[payload.TERMS, payload.SIGNATURE])
 # Of no effect unless the operator has switched quantization on; then it keeps the recall.
@@ -72,14 +69,14 @@ class QdrantStore:
             with mapped():
                 client = self._connect()
         try:
-            numbers = {modality: await self._prepare(client, self._name(modality), spec) for modality in Modality}
+            numbers = {modality: await prepare(client, self._name(modality), spec) for modality in Modality}
         except BaseException:
             if self._client is None:
                 await client.close()
             raise
         self._client, self._dim, self._numbers = client, spec.dim, numbers
         info = await self._call(partial(client.get_collection, self._name(Modality.IMAGE)))
-        self.statistics = _stored_statistics(info)
+        self.statistics = stored_statistics(info)
 
     async def upsert(self, partition: Partition, points: Sequence[Point]) -> None:
         """See ``VectorStore.upsert``. Raises ``ValueError`` for embeddings or items the collection cannot take."""
@@ -94,28 +91,24 @@ class QdrantStore:
             )
             for item_id, index in newest.items()
         ]
-        await self._index_numbers(partition.modality, points)
+        name = self._name(partition.modality)
+        await index_numbers(client, name, self._numbers[partition.modality], points)
         for start in range(0, len(structs), PIECE):
             piece = structs[start : start + PIECE]
-            _require_applied(await self._call(partial(client.upsert, self._name(partition.modality), piece, wait=True)))
+            _require_applied(await self._call(partial(client.upsert, name, piece, wait=True)))
 
     async def fetch(
         self, partition: Partition, ids: Sequence[str], *, with_embeddings: bool = False
     ) -> list[Point | None]:
         """See ``VectorStore.fetch``."""
-        client = self._opened()
         keys = [payload.point_id(partition.tenant, item_id) for item_id in ids]
-        records = await self._call(
-            lambda: client.retrieve(
-                self._name(partition.modality), keys, with_payload=_WITHOUT_TERMS, with_vectors=with_embeddings
-            )
-        )
-        found = {
-            str(record.id): Point(payload.from_payload(record.payload or {}, partition), _embedding(record.vector))
-            for record in records
-            if payload.is_of(record.payload or {}, partition)
-        }
-        return [found.get(key) for key in keys]
+        return await self._retrieve(partition, keys, _WITHOUT_TERMS, with_embeddings=with_embeddings)
+
+    async def take(
+        self, partition: Partition, keys: Sequence[Key], *, with_embeddings: bool = False
+    ) -> list[Point | None]:
+        """See ``VectorStore.take``."""
+        return await self._retrieve(partition, keys, _TO_SHOW, with_embeddings=with_embeddings)
 
     async def delete(self, partition: Partition, ids: Sequence[str]) -> None:
         """See ``VectorStore.delete``."""
@@ -139,36 +132,41 @@ class QdrantStore:
         exact: bool = False,
     ) -> list[ScoredItem]:
         """See ``VectorStore.search``; an exact one reads all of the tenant's vectors, which takes long where they are many."""
-        client = self._opened()
-        wanted = unit(query, self._dim).tolist()
+        nearest = partial(self._nearest, partition, query, where, without_contents, exact=exact)
 
         async def best(n: int) -> list[ScoredItem]:
-            response = await self._call(
-                lambda: client.query_points(
-                    self._name(partition.modality),
-                    query=wanted,
-                    limit=n,
-                    query_filter=_filter(partition.tenant, where, without_contents=without_contents),
-                    search_params=_EXACT if exact else _SEARCH,
-                    with_payload=_TO_SHOW,
-                    with_vectors=with_embeddings,
-                )
-            )
             return [
                 ScoredItem(
                     payload.from_payload(hit.payload or {}, partition),
                     cosine(hit.score),
                     _embedding(hit.vector) if with_embeddings else None,
                 )
-                for hit in response.points
+                for hit in await nearest(limit=n, shown=_TO_SHOW, with_embeddings=with_embeddings)
             ]
 
         return await stable_page(best, limit=limit, offset=offset)
 
-    async def cosines(self, partition: Partition, ids: Sequence[str], queries: Sequence[Embedding]) -> Embeddings:
+    async def rank(
+        self,
+        partition: Partition,
+        query: Embedding,
+        *,
+        limit: int,
+        where: Filter | None = None,
+        without_contents: Collection[str] = (),
+        exact: bool = False,
+    ) -> list[Ranked]:
+        """See ``VectorStore.rank``."""
+        nearest = partial(self._nearest, partition, query, where, without_contents, exact=exact)
+
+        async def best(n: int) -> list[Ranked]:
+            return [Ranked(str(hit.id), cosine(hit.score)) for hit in await nearest(limit=n)]
+
+        return await whole_runs(best, limit=limit)
+
+    async def cosines(self, partition: Partition, keys: Sequence[Key], queries: Sequence[Embedding]) -> Embeddings:
         """See ``VectorStore.cosines``."""
         client = self._opened()
-        keys = [payload.point_id(partition.tenant, item_id) for item_id in ids]
         among = models.Filter(must=[models.HasIdCondition(has_id=[*keys]), _filter(partition.tenant)])
         requests = [
             models.QueryRequest(
@@ -183,7 +181,7 @@ class QdrantStore:
             return cosines_of([()] * len(keys), len(queries))
         answers = await self._call(lambda: client.query_batch_points(self._name(partition.modality), requests))
         columns = [{str(hit.id): hit.score for hit in answer.points} for answer in answers]
-        return cosines_of([[column.get(key, math.nan) for column in columns] for key in keys], len(queries))
+        return cosines_of([[column.get(str(key), math.nan) for column in columns] for key in keys], len(queries))
 
     async def scroll(
         self,
@@ -222,7 +220,7 @@ class QdrantStore:
         """See ``VectorStore.keep_statistics``; other processes see it when they open the store."""
         client = self._opened()
         # An update replaces the members of the note that it names and leaves the others.
-        note = {_STATISTICS: pack_statistics(statistics)}
+        note = statistics_note(statistics)
         name = self._name(Modality.IMAGE)
         if not await self._call(partial(client.update_collection, name, metadata=note)):
             raise StoreUnavailable("the vector store took a note but did not keep it; send it again")
@@ -243,6 +241,48 @@ class QdrantStore:
             with mapped():
                 await client.close()
 
+    async def _nearest(
+        self,
+        partition: Partition,
+        query: Embedding,
+        where: Filter | None,
+        without_contents: Collection[str],
+        *,
+        limit: int,
+        exact: bool,
+        shown: Any = False,
+        with_embeddings: bool = False,
+    ) -> list[models.ScoredPoint]:
+        client, wanted = self._opened(), unit(query, self._dim).tolist()
+        response = await self._call(
+            lambda: client.query_points(
+                self._name(partition.modality),
+                query=wanted,
+                limit=limit,
+                query_filter=_filter(partition.tenant, where, without_contents=without_contents),
+                search_params=_EXACT if exact else _SEARCH,
+                with_payload=shown,
+                with_vectors=with_embeddings,
+            )
+        )
+        return response.points
+
+    async def _retrieve(
+        self, partition: Partition, keys: Sequence[Key], shown: Any, *, with_embeddings: bool
+    ) -> list[Point | None]:
+        client = self._opened()
+        records = await self._call(
+            lambda: client.retrieve(
+                self._name(partition.modality), [*keys], with_payload=shown, with_vectors=with_embeddings
+            )
+        )
+        found = {
+            str(record.id): Point(payload.from_payload(record.payload or {}, partition), _embedding(record.vector))
+            for record in records
+            if payload.is_of(record.payload or {}, partition)
+        }
+        return [found.get(str(key)) for key in keys]
+
     async def _call(self, work: Callable[[], Awaitable[T]]) -> T:
         return await self._breaker.run(lambda: call(work))
 
@@ -253,56 +293,6 @@ class QdrantStore:
         if self._client is None:
             raise StoreUnavailable("the store is not open")
         return self._client
-
-    async def _prepare(self, client: AsyncQdrantClient, name: str, spec: CollectionSpec) -> payload.NumberIndexes:
-        """Make or check one collection."""
-        if not await call(partial(client.collection_exists, name)):
-            await self._create(client, name, spec)
-        info = await call(partial(client.get_collection, name))
-        require_same(_stored_spec(info), spec, elsewhere=_ELSEWHERE)
-        for field in payload.KEYWORD_FIELDS:
-            if field not in info.payload_schema:
-                await call(partial(client.create_payload_index, name, field, _keyword_index(field), wait=True))
-        return payload.NumberIndexes(info.payload_schema)
-
-    async def _create(self, client: AsyncQdrantClient, name: str, spec: CollectionSpec) -> None:
-        vectors = models.VectorParams(size=spec.dim, distance=models.Distance.COSINE)
-        note = {"layout": payload.LAYOUT, **note_of(spec)}
-        try:
-            await call(partial(client.create_collection, name, vectors, metadata=note))
-        except ServerError:
-            # Another process, or an attempt whose answer was lost, may have made it.
-            if not await call(partial(client.collection_exists, name)):
-                raise
-
-    async def _index_numbers(self, modality: Modality, points: Sequence[Point]) -> None:
-        client, indexes = self._opened(), self._numbers[modality]
-        for field in indexes.missing([point.item for point in points]):
-            path, kind = payload.number_path(field), models.PayloadSchemaType.FLOAT
-            await call(partial(client.create_payload_index, self._name(modality), path, kind, wait=False))
-            indexes.add(field)
-
-
-def _keyword_index(field: str) -> models.KeywordIndexParams:
-    # ``is_tenant`` has a server keep each tenant's vectors side by side.
-    return models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, is_tenant=field == payload.TENANT or None)
-
-
-def _stored_spec(info: models.CollectionInfo) -> CollectionSpec:
-    note = info.config.metadata or {}
-    spec = spec_of(note)
-    if spec is None:
-        raise ConfigurationError(
-            "a collection of this name exists on the Qdrant server, but not with this service's note of its model: "
-            "it is another program's, or the server is older than 1.16"
-        )
-    require_layout(note.get("layout"), elsewhere=_ELSEWHERE)
-    return spec
-
-
-def _stored_statistics(info: models.CollectionInfo) -> Statistics:
-    members = (info.config.metadata or {}).get(_STATISTICS, {})
-    return unpack_statistics(members, where="the note of a collection on the Qdrant server")
 
 
 def _require_applied(result: models.UpdateResult) -> None:

@@ -88,15 +88,32 @@ async def _search_leaks(
     store: VectorStore, alone: VectorStore, partition: Partition, query: Embedding, limit: int, where: Filter | None
 ) -> set[str]:
     digest = point("any", query, content="content-1").item.content_hash
+    wrong: set[str] = set()
     for left_out in ((), (digest,)):
-        got = await store.search(partition, query, limit=limit, where=where, without_contents=left_out)
         expected = await alone.search(partition, query, limit=limit, where=where, without_contents=left_out)
+        if await _ranked(store, partition, query, limit, where, left_out) != [hit.item.id for hit in expected]:
+            wrong.add("rank")
+        got = await store.search(partition, query, limit=limit, where=where, without_contents=left_out)
         if [hit.item for hit in got] != [hit.item for hit in expected]:
-            return {"search"}
+            return wrong | {"search"}
         np.testing.assert_allclose([hit.score for hit in got], [hit.score for hit in expected], atol=1e-5)
     page = await store.search(partition, query, limit=3, offset=2, where=where)
     expected = await alone.search(partition, query, limit=3, offset=2, where=where)
-    return set() if [hit.item for hit in page] == [hit.item for hit in expected] else {"search"}
+    return wrong if [hit.item for hit in page] == [hit.item for hit in expected] else wrong | {"search"}
+
+
+async def _ranked(
+    store: VectorStore,
+    partition: Partition,
+    query: Embedding,
+    limit: int,
+    where: Filter | None,
+    left_out: Sequence[str],
+) -> list[str | None]:
+    """Ids by rank, None for a key that is of no use."""
+    ranked = await store.rank(partition, query, limit=limit, where=where, without_contents=left_out)
+    taken = await store.take(partition, [each.key for each in ranked])
+    return [None if point is None else point.item.id for point in taken]
 
 
 async def _fetch_leaks(store: VectorStore, alone: VectorStore, partition: Partition, held: Held) -> set[str]:

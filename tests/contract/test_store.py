@@ -10,9 +10,10 @@ import pytest
 
 from crossmodal.errors import FingerprintMismatch, StoreUnavailable, ValidationFailed
 from crossmodal.records import MetadataValue, Modality, Partition
-from crossmodal.store.base import CollectionSpec, VectorStore
+from crossmodal.store.base import CollectionSpec, Key, VectorStore
 from crossmodal.store.exact import ExactStore
 from crossmodal.store.filters import Equals, Range
+from crossmodal.store.payload import point_uuid
 from tests.contract.material import (
     DIM,
     IMAGES,
@@ -170,13 +171,64 @@ async def test_scores_are_cosines(store: VectorStore) -> None:
         np.testing.assert_allclose(hit.embedding, expected, atol=1e-6)
 
 
-async def test_cosines_of_items_by_id_with_several_queries(store: VectorStore) -> None:
+async def ranked_keys(store: VectorStore, partition: Partition = IMAGES) -> dict[str, Key]:
+    """The key of each item of a partition, by id."""
+    keys = [each.key for each in await store.rank(partition, axis(0), limit=10_000)]
+    found = await store.take(partition, keys)
+    return {each.item.id: key for each, key in zip(found, keys, strict=True) if each is not None}
+
+
+async def test_a_ranking_is_a_search_without_the_items(store: VectorStore) -> None:
+    held = points(300)
+    await store.upsert(IMAGES, held)
+    gone = held[3].item.content_hash
+    for query in unit_vectors(5, seed=4):
+        for where in (None, Equals("colour", "red")):
+            hits = await store.search(IMAGES, query, limit=90, where=where, without_contents={gone})
+            ranked = await store.rank(IMAGES, query, limit=90, where=where, without_contents={gone}, exact=True)
+            taken = await store.take(IMAGES, [each.key for each in ranked], with_embeddings=True)
+            assert [each and each.item.id for each in taken] == [hit.item.id for hit in hits]
+            assert [each.score for each in ranked] == pytest.approx([hit.score for hit in hits], abs=1e-6)
+            embeddings = np.stack([each.embedding for each in taken if each is not None])
+            np.testing.assert_allclose(embeddings @ query, [each.score for each in ranked], atol=1e-5)
+
+
+async def test_a_ranking_does_not_cut_equals(store: VectorStore) -> None:
+    twins = [point(f"twin-{index:02}", axis(0), content="same") for index in range(24)]
+    await store.upsert(IMAGES, [*twins, *(point(f"better-{axis}", row) for axis, row in enumerate(unit_vectors(9)))])
+    query = unit_vectors(9)[3]
+    whole = await store.rank(IMAGES, query, limit=100)
+    assert [each.score for each in whole] == sorted((each.score for each in whole), reverse=True)
+    scores = [each.score for each in whole]
+    for limit in range(1, 34):
+        found = await store.rank(IMAGES, query, limit=limit)
+        assert {each.key for each in found} == {each.key for each in whole if each.score >= scores[limit - 1]}
+    assert len({len(await store.rank(IMAGES, query, limit=limit)) for limit in range(1, 34)}) == 10
+
+
+async def test_items_are_taken_by_key_in_the_order_asked(store: VectorStore) -> None:
+    held = points(100)
+    await store.upsert(IMAGES, held)
+    keys = await ranked_keys(store)
+    ids = [each.item.id for each in held[80::-1]]
+    for some in (ids, ids[:5], []):
+        taken = await store.take(IMAGES, [keys[each] for each in some])
+        assert [each and each.item.id for each in taken] == some
+        assert all(each is not None and each.embedding.size == 0 for each in taken)
+    await store.delete(IMAGES, [ids[1]])
+    taken = await store.take(IMAGES, [keys[each] for each in ids[:3]])
+    assert [each and each.item.id for each in taken] == [ids[0], None, ids[2]]
+
+
+async def test_cosines_of_items_with_several_queries(store: VectorStore) -> None:
     held = points(300)
     await store.upsert(IMAGES, held)
     await store.upsert(TEXTS, [point(held[0].item.id, axis(1), modality=Modality.TEXT)])
+    keys = await ranked_keys(store)
+    await store.delete(IMAGES, [held[20].item.id])
     queries = [*unit_vectors(2, seed=5), held[7].embedding]
-    ids = [held[7].item.id, "unknown", *(each.item.id for each in held[250:100:-1])]
-    found = await store.cosines(IMAGES, ids, queries)
+    ids = [held[7].item.id, held[20].item.id, *(each.item.id for each in held[250:100:-1])]
+    found = await store.cosines(IMAGES, [keys[each] for each in ids], queries)
     assert found.shape == (len(ids), 3)
     assert found.dtype == np.float32
     assert np.isnan(found[1]).all()
@@ -184,16 +236,19 @@ async def test_cosines_of_items_by_id_with_several_queries(store: VectorStore) -
     np.testing.assert_allclose(np.delete(found, 1, axis=0), embeddings @ np.stack(queries).T, atol=1e-5)
     assert found[0, 2] <= 1.0
     assert (await store.cosines(IMAGES, [], queries)).shape == (0, 3)
-    assert (await store.cosines(IMAGES, ids, [])).shape == (len(ids), 0)
+    assert (await store.cosines(IMAGES, list(keys.values())[:9], [])).shape == (9, 0)
 
 
-async def test_cosines_are_of_the_tenants_own_items(store: VectorStore) -> None:
+async def test_keys_are_of_use_in_their_own_partition_alone(store: VectorStore) -> None:
     await store.upsert(IMAGES, [point("one", axis(0))])
     other = Partition("other", Modality.IMAGE)
-    assert np.isnan(await store.cosines(other, ["one"], [axis(0)])).all()
-    await store.upsert(other, [point("one", axis(1))])
-    assert (await store.cosines(other, ["one"], [axis(0)])).item() == pytest.approx(0.0, abs=1e-6)
-    assert (await store.cosines(IMAGES, ["one"], [axis(0)])).item() == pytest.approx(1.0, abs=1e-6)
+    await store.upsert(other, [point("two", axis(1))])
+    [own], [others] = await store.rank(IMAGES, axis(0), limit=5), await store.rank(other, axis(0), limit=5)
+    for partition, key in ((other, own.key), (IMAGES, others.key)):
+        assert np.isnan(await store.cosines(partition, [key], [axis(0)])).all()
+        assert await store.take(partition, [key], with_embeddings=True) == [None]
+    assert (await store.cosines(other, [others.key], [axis(0)])).item() == pytest.approx(0.0, abs=1e-6)
+    assert (await store.cosines(IMAGES, [own.key], [axis(0)])).item() == pytest.approx(1.0, abs=1e-6)
 
 
 async def test_an_exact_search_compares_every_item(store: VectorStore, oracle: ExactStore) -> None:
@@ -317,6 +372,8 @@ async def test_bad_embeddings_are_refused(store: VectorStore, bad: np.ndarray, w
         await store.upsert(IMAGES, [point("fine", axis(1)), point("bad", bad)])
     with pytest.raises(ValueError, match=why):
         await store.search(IMAGES, bad, limit=1)
+    with pytest.raises(ValueError, match=why):
+        await store.rank(IMAGES, bad, limit=1)
     assert await all_ids(store) == ["good"]
 
 
@@ -384,7 +441,9 @@ async def test_a_closed_store_is_unavailable(store: VectorStore) -> None:
         store.fetch(IMAGES, ["one"]),
         store.delete(IMAGES, ["one"]),
         store.search(IMAGES, axis(0), limit=1),
-        store.cosines(IMAGES, ["one"], [axis(0)]),
+        store.rank(IMAGES, axis(0), limit=1),
+        store.take(IMAGES, [point_uuid(IMAGES.tenant, "one")]),
+        store.cosines(IMAGES, [point_uuid(IMAGES.tenant, "one")], [axis(0)]),
         store.scroll(IMAGES, limit=1),
         store.count(IMAGES),
         store.ping(),

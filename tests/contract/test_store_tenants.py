@@ -144,7 +144,7 @@ async def test_the_check_sees_a_store_that_forgets_the_tenant() -> None:
     for partition, entry in written:
         await store.upsert(partition, [entry])
     found = await leaks(store, by_tenant(written), unit_vectors(1, seed=5))
-    assert found == {"fetch", "search", "scroll", "count"}
+    assert found == {"fetch", "search", "rank", "scroll", "count"}
 
 
 async def a_server_whose_engine_forgets() -> tuple[FakeServer, QdrantStore, list[tuple[Partition, Point]]]:
@@ -166,6 +166,10 @@ async def test_what_an_engine_lets_through_is_not_passed_on() -> None:
         await store.search(ACME, axis(0), limit=40)
     with pytest.raises(StoreUnavailable, match="not asked for"):
         await store.scroll(ACME, limit=40)
+    keys = [each.key for each in await store.rank(ACME, axis(0), limit=40)]
+    taken = [each.item.id for each in await store.take(ACME, keys) if each is not None]
+    assert len(taken) < len(keys)
+    assert set(taken) == {each.item.id for each in by_tenant(written)[ACME]}
     server.drops.clear()
     assert await leaks(store, by_tenant(written), unit_vectors(1, seed=5)) == set()
     await store.close()

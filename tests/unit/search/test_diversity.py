@@ -1,17 +1,16 @@
-import pytest
+import numpy as np
 
 from crossmodal.search.diversity import diversify
-from tests.builders import scored, unit
+from tests.builders import unit
 
 # Two twins near the query, one other direction less near.
-TWIN = scored("twin", 0.90, unit(1, 0.1, 0))
-OTHER_TWIN = scored("other twin", 0.89, unit(1, 0.11, 0))
-ODD = scored("odd", 0.60, unit(0, 0, 1))
-CANDIDATES = [TWIN, OTHER_TWIN, ODD]
+SCORES = np.array([0.90, 0.89, 0.60])
+EMBEDDINGS = np.stack([unit(1, 0.1, 0), unit(1, 0.11, 0), unit(0, 0, 1)])
+NAMES = ["twin", "other twin", "odd"]
 
 
 def names(diversity: float, count: int = 3) -> list[str]:
-    return [CANDIDATES[place].item.id for place in diversify(CANDIDATES, count=count, diversity=diversity)]
+    return [NAMES[place] for place in diversify(SCORES, EMBEDDINGS, count=count, diversity=diversity)]
 
 
 def test_without_diversity_the_order_is_by_score() -> None:
@@ -31,9 +30,9 @@ def test_the_balance_point_is_where_the_formula_says() -> None:
 def test_no_more_than_asked_for_and_none_of_none() -> None:
     assert names(0.5, count=2) == ["twin", "odd"]
     assert names(0.5, count=9) == ["twin", "odd", "other twin"]
-    assert diversify([], count=3, diversity=0.5) == []
+    assert diversify(np.empty(0), np.empty((0, 3), np.float32), count=3, diversity=0.5) == []
 
 
-def test_a_candidate_without_embedding_is_refused() -> None:
-    with pytest.raises(ValueError, match="'bare' came without its embedding"):
-        diversify([scored("bare", 0.5)], count=1, diversity=0.5)
+def test_of_equal_ones_the_first_is_taken() -> None:
+    scores, embeddings = np.full(3, 0.5), np.stack([unit(1, 0)] * 3)
+    assert diversify(scores, embeddings, count=3, diversity=0.5) == [0, 1, 2]
