@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from crossmodal.clip.base import ClipModel
 from crossmodal.clip.exporting import export_model
 from crossmodal.clip.loading import load_model
-from crossmodal.clip.openvino_runtime import OpenVinoClip, native_precision
+from crossmodal.clip.openvino_runtime import OpenVinoClip, native_precision, shared_length
 from crossmodal.clip.self_check import least_cosine
 from crossmodal.records import Preprocessing, Profile
 from tests.unit.clip.model_folders import CONTEXT, DIM, SIZE, SMALL, with_text, with_vision, write_folder
@@ -61,6 +61,26 @@ def test_texts_embed_as_in_pytorch(pair: tuple[ClipModel, ClipModel], count: int
         assert least_cosine(mine.embeddings, theirs.embeddings) >= 0.99999
         np.testing.assert_array_equal(mine.tokens, theirs.tokens)
         np.testing.assert_array_equal(mine.truncated, theirs.truncated)
+
+
+def test_batches_share_few_shapes_that_hold_them() -> None:
+    for texts in range(1, 33):
+        for longest in range(1, 78):
+            length = shared_length(longest, texts)
+            assert longest <= length < longest + 8
+            assert length < longest + 4 or texts < 4 or longest > 24  # where a step is a large share of the work
+    assert (
+        len({(texts, shared_length(longest, texts)) for texts in range(1, 33) for longest in range(1, 78)}) <= 32 * 13
+    )
+
+
+def test_a_text_is_the_same_whatever_it_is_padded_to(pair: tuple[ClipModel, ClipModel]) -> None:
+    ours, _ = pair
+    [alone] = ours.embed_texts(["a dog"]).embeddings
+    for other in ["cat", "cat " * 3, "cat " * 9, "cat " * 30]:
+        for count in (1, 5):
+            beside = ours.embed_texts(["a dog", *[other] * count]).embeddings[0]
+            assert float(alone @ beside) >= 0.999999
 
 
 def test_what_is_told_is_the_same(pair: tuple[ClipModel, ClipModel]) -> None:
