@@ -31,7 +31,7 @@ function showStats(stats) {
   byId("count-texts").textContent = count(stats.texts_indexed);
   byId("model-notice").hidden = stats.model !== "tiny";
   const facts = { Model: stats.model, Dimensions: stats.embedding_dim, Device: stats.device, Precision: stats.precision,
-    Store: stats.store, Version: stats.version };
+    Runtime: stats.runtime, Store: stats.store, Version: stats.version };
   byId("facts").replaceChildren(...Object.entries(facts).filter(([, value]) => value !== undefined && value !== null)
     .map(([name, value]) => el("div", {}, el("dt", { text: name }), el("dd", { text: String(value) }))));
 }

@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crossmodal.records import Embeddings, Pixels, Preprocessing, Statistics
+
+Runtime = Literal["torch", "openvino"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +21,8 @@ class ModelInfo:
     how its cosines are spread and what they mean, where the model's folder says so in ``calibration.json``.
 
     ``calls`` is how many calls the model takes at a time: more than one where the host prepares the next while the device
-    works. ``batch_images`` and ``batch_texts`` are the items from which a batch gains little on its device.
+    works. ``batch_images`` and ``batch_texts`` are the items from which a batch gains little on its device. ``runtime`` is
+    what runs it.
     """
 
     name: str
@@ -35,6 +38,7 @@ class ModelInfo:
     calls: int = 1
     batch_images: int = 16
     batch_texts: int = 32
+    runtime: Runtime = field(default="torch", compare=False)  # the embeddings are the same
 
 
 class TextEmbeddings(NamedTuple):

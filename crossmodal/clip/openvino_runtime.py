@@ -147,6 +147,7 @@ def _info(
         logit_scale=export.logit_scale,
         logit_bias=export.logit_bias,
         calibration=calibration or {},
+        runtime="openvino",
     )
 
 

@@ -8,7 +8,7 @@ side for a sign of life, and while there is none, calls fail at once and those u
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any, Protocol
 
 import numpy as np
@@ -173,10 +173,12 @@ def pack_info(info: ModelInfo) -> dict[str, Any]:
 
 
 def unpack_info(members: dict[str, Any]) -> ModelInfo:
-    """The reverse of ``pack_info``."""
-    preprocessing = Preprocessing(**members["preprocessing"])
+    """The reverse of ``pack_info``; members that a newer model process may send are left out."""
+    told = members["preprocessing"]
+    preprocessing = Preprocessing(**told | {"mean": tuple(told["mean"]), "std": tuple(told["std"])})  # JSON has lists
     calibration = unpack_statistics(members["calibration"], where="the model's process")
-    return ModelInfo(**members | {"preprocessing": preprocessing, "calibration": calibration})
+    known = {field.name: members[field.name] for field in fields(ModelInfo) if field.name in members}
+    return ModelInfo(**known | {"preprocessing": preprocessing, "calibration": calibration})
 
 
 def pack_texts(answer: TextEmbeddings) -> NDArray[np.float32]:

@@ -23,6 +23,7 @@ class Stats:
     store: str
     device: str
     precision: str
+    runtime: str
     fingerprint: str
 
 
@@ -73,5 +74,13 @@ class Library:
             images = await self._store.count(Partition(tenant, Modality.IMAGE))
             texts = await self._store.count(Partition(tenant, Modality.TEXT))
         return Stats(
-            info.name, info.dim, images, texts, self._store.name, info.device, info.precision, info.fingerprint
+            info.name,
+            info.dim,
+            images,
+            texts,
+            self._store.name,
+            info.device,
+            info.precision,
+            info.runtime,
+            info.fingerprint,
         )

@@ -20,5 +20,6 @@ class StatsAnswer(Answer):
     store: str
     device: str
     precision: str
+    runtime: str
     fingerprint: str
     version: str

@@ -117,3 +117,4 @@ async def test_stats_count(client: httpx.AsyncClient) -> None:
     stats = StatsAnswer.model_validate((await client.get("/stats")).json())
     assert (stats.images_indexed, stats.texts_indexed, stats.model, stats.embedding_dim) == (3, 3, "colours", 16)
     assert (stats.device, stats.precision, stats.fingerprint) == ("cpu", "fp32", "colour-model-1")
+    assert stats.runtime == "torch"

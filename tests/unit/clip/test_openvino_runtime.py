@@ -102,6 +102,10 @@ def exported(exports: Path) -> ClipModel:
 
 
 @pytest.mark.skipif(native_precision() != "bf16", reason="this CPU does not compute in bf16")
+def test_the_runtime_is_told(pair: tuple[ClipModel, ClipModel]) -> None:
+    assert [each.info.runtime for each in pair] == ["openvino", "torch"]
+
+
 def test_bf16_is_taken_where_the_cpu_has_it(exports: Path, exported: ClipModel) -> None:
     model = load_model(f"local-dir:{exports}", device="cpu")
     assert model.info.precision == "bf16"

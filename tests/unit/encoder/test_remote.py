@@ -1,6 +1,8 @@
 """A model in another process: what its callers get when it is there, gone, hanging and back."""
 
 import asyncio
+import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,7 +10,7 @@ import pytest
 
 from crossmodal import deadline
 from crossmodal.encoder import Lane, RemoteEncoder
-from crossmodal.encoder.remote import pack_info, pack_texts
+from crossmodal.encoder.remote import pack_info, pack_texts, unpack_info
 from crossmodal.errors import CrossModalError, DeadlineExceeded, ModelUnavailable, Overloaded
 from tests.fakes import CURVE, DIM, SIZE, ColourModel
 
@@ -67,6 +69,16 @@ async def back(encoder: RemoteEncoder) -> None:
                 await asyncio.sleep(0.01)
             else:
                 return
+
+
+def test_a_model_process_of_another_version_is_understood() -> None:
+    info = replace(ColourModel().info, runtime="openvino")
+    members = json.loads(json.dumps(pack_info(info)))
+    assert unpack_info(members) == info
+    assert unpack_info(members).runtime == "openvino"
+    assert unpack_info(members | {"of a newer version": 1}) == info
+    del members["runtime"]
+    assert unpack_info(members) == info
 
 
 async def test_answers_are_those_of_the_model(process: Process) -> None:
