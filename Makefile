@@ -159,8 +159,8 @@ autoscale: .venv/.dev system-packages ## have encoders come and go with the load
 	$(BIN)/python -m loadtests autoscale $(call option,PHASES,--phases) $(call option,RATE,--rate) $(call option,SPEED,--speed)
 
 .PHONY: plan
-plan: .venv/.dev ## say how many replicas RATE items a second take, each SERVICE ms (of BATCH at a time), and what that costs at PRICE an hour
-	@$(BIN)/python -m loadtests plan $(call option,RATE,--rate) $(call option,SERVICE,--service-ms) $(call option,BATCH,--batch) $(call option,PRICE,--price)
+plan: .venv/.dev ## say how many replicas RATE items a second take, each SERVICE ms (of BATCH at a time), SPARE more of them, and what that costs at PRICE an hour
+	@$(BIN)/python -m loadtests plan $(call option,RATE,--rate) $(call option,SERVICE,--service-ms) $(call option,BATCH,--batch) $(call option,PRICE,--price) $(call option,SPARE,--spare)
 
 .PHONY: bench
 bench: .venv/.dev ## measure the service against its own ceiling, in one run
