@@ -180,6 +180,11 @@ class _Search:
         self._window = window
         self._without_contents = without_contents
 
+    @property
+    def _compared(self) -> int:
+        """How many hits the window depends on: diversity compares ``POOL`` of them with each other, whatever the page."""
+        return max(self._window.end, POOL) if self._window.diversity else self._window.end
+
     async def page(self) -> list[Hit]:
         """The window of the store's own order."""
         scored = await self._store.search(
@@ -208,8 +213,7 @@ class _Search:
         """Those to be ordered by logit, the same for every window, and those that follow them as far as it reaches."""
         if self.aim.has_unwanted:
             return await self._penalised()
-        limit = max(self._window.end, POOL) if self._window.diversity else self._window.end
-        nearest = await self._rank(self.aim.direction, limit)
+        nearest = await self._rank(self.aim.direction, self._compared)
         names = [Name(self.partition, each.key) for each in nearest]
         scores = np.array([each.score for each in nearest], np.float64)
         wanted = self.aim.wanted_logits(scores)
@@ -232,7 +236,7 @@ class _Search:
             unlike |= await self._cosines(scores.keys() - unlike.keys(), self.aim.unwanted)
             found = self._weighed(scores, unlike, pool)
             is_last = len(nearest) < limit or limit >= DEEPEST or not self._may_go_on(nearest[-1])
-            if is_last or len(found.relevant(self._window.min_relevance)) >= self._window.end:
+            if is_last or len(found.relevant(self._window.min_relevance)) >= self._compared:
                 return found
             limit = min(2 * limit, DEEPEST)
             nearest = await self._rank(self.aim.direction, limit)

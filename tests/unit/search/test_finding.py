@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crossmodal.records import DEFAULT_TENANT, Hit, Modality, Partition, Point
+from crossmodal.search import finding
 from crossmodal.search.finding import ANY, Finder, Window
 from crossmodal.search.fusion import Aim, Part
 from crossmodal.search.relevance import Calibration, logistic
@@ -168,3 +169,26 @@ async def test_only_what_is_shown_is_read() -> None:
     hits = await finder(store).find(DEFAULT_TENANT, UNWANTED_PARTS, ANY, Window(10, explain=True))
     assert len(hits) == 10
     assert sum(taken) <= 12  # twins at the ends are read to put them in order
+
+
+@pytest.mark.parametrize("pool", [7, 20, 500])
+@pytest.mark.parametrize("diversity", [0.0, 0.4, 1.0])
+@pytest.mark.parametrize("targets", [(Modality.TEXT,), ANY])
+async def test_pages_are_slices_of_one_order_whatever_is_asked_with_it(
+    monkeypatch: pytest.MonkeyPatch, pool: int, diversity: float, targets: tuple[Modality, ...]
+) -> None:
+    monkeypatch.setattr(finding, "POOL", pool)
+    store = ExactStore()
+    await filled(store, seed=3)
+    for parts in (UNWANTED_PARTS, UNWANTED_PARTS[:1], [*UNWANTED_PARTS, Part(OTHER, Modality.TEXT, -3)]):
+        for least in (0.0, 0.01, 0.1):
+
+            async def find(size: int, offset: int, parts: list[Part] = parts, least: float = least) -> list[Name]:
+                window = Window(size, offset, min_relevance=least, diversity=diversity)
+                return names(await finder(store).find(DEFAULT_TENANT, parts, targets, window))
+
+            whole = await find(1000, 0)
+            assert len(set(whole)) == len(whole)
+            for size in (4, 33):
+                pages = [await find(size, offset) for offset in range(0, len(whole) + size, size)]
+                assert [name for page in pages for name in page] == whole, (size, least)
