@@ -18,7 +18,6 @@ import numpy as np
 from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml.exceptions import BentoMLException
 from bentoml.validators import ContentType
-from numpy.typing import NDArray
 from starlette.types import ASGIApp
 
 from crossmodal import __version__, supervision, tracing
@@ -103,7 +102,7 @@ if not supervision.only_starts_workers():
 _over_http = EncoderApp(max_bytes=settings.max_buffered_bytes, timeout=settings.timeout)
 """The encoder of this process for APIs elsewhere, once it has one."""
 
-Vectors = Annotated[NDArray[np.float32], ContentType("application/json")]
+Vectors = Annotated[np.ndarray, ContentType("application/json")]
 """The content type keeps BentoML from rebuilding a JSON schema for every response."""
 
 

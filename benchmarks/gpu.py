@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,7 +24,7 @@ import torch
 
 from benchmarks.device_probes import copy_rates, jpegs_decoded, matrix_peak, per_second, synchronise
 from benchmarks.flops import image_flops, text_flops
-from benchmarks.inputs import random_model
+from benchmarks.inputs import photographs, random_model
 from benchmarks.runtimes import WORDS
 from benchmarks.slow_pictures import jpeg_ordinary
 from crossmodal.clip.catalogue import resolve
@@ -34,27 +34,34 @@ from crossmodal.clip.spec import parse_spec
 from crossmodal.clip.torch_runtime import TorchClip
 from crossmodal.encoder import BatchLimits, Lane, LocalEncoder
 from crossmodal.imaging import ImageLimits
+from crossmodal.records import Profile
 from crossmodal.search.pictures import PictureReader
 from tools.servers import ROOT
 
+PICTURES = 64
+"""Different ones."""
 NO_DEVICE = 2
 """Exit status where there is no such device."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How much is measured: sides of matrices, MiB of a copy, batches, JPEGs, and seconds for each figure."""
+    """How much is measured: sides of matrices, MiB of a copy, batches, JPEGs, and seconds for each figure.
+
+    ``larger`` batches than the service makes go through the tower alone.
+    """
 
     side: int = 8192
     copied: int = 256
     images: tuple[int, ...] = (1, 8, 32, 128)
+    larger: tuple[int, ...] = (256, 512)
     texts: tuple[int, ...] = (1, 32, 256)
     words: tuple[int, ...] = (6, 24, 100)
     jpegs: int = 4000
     seconds: float = 1.0
 
 
-SMALL = Sizes(side=64, copied=1, images=(1, 4), texts=(1, 4), words=(3, 100), jpegs=8, seconds=0.02)
+SMALL = Sizes(side=64, copied=1, images=(1, 4), larger=(), texts=(1, 4), words=(3, 100), jpegs=8, seconds=0.02)
 """Enough to run every line."""
 
 
@@ -80,8 +87,8 @@ class Bench:
         self.model_cfg = resolve(parse_spec(spec)).model_cfg
         self.rows: list[Row] = []
         self.peak = 0.0
-        size = loaded.info.preprocessing.size
-        self.pixels = np.random.default_rng(0).integers(0, 256, (max(sizes.images), size, size, 3), dtype=np.uint8)
+        size, most = loaded.info.preprocessing.size, max(*sizes.images, *sizes.larger)
+        self.pixels = np.random.default_rng(0).integers(0, 256, (most, size, size, 3), dtype=np.uint8)
 
     def add(self, what: str, value: float, unit: str, flops: float | None = None) -> float:
         """Keep and print a figure; ``flops`` are what each of its units takes."""
@@ -108,7 +115,7 @@ class Bench:
     def towers(self) -> None:
         """Both towers on batches that are on the device already, kernel by kernel."""
         flops = image_flops(self.model_cfg)
-        for items in self.sizes.images:
+        for items in (*self.sizes.images, *self.sizes.larger):
             there = torch.from_numpy(self.pixels[:items]).to(self.device)
             with torch.inference_mode():
                 rate = items * self.rate(lambda there=there: self.clip.rows_of_pixels(there))  # type: ignore[misc]  # bound now
@@ -136,38 +143,42 @@ class Bench:
                     what = f"texts of {length} tokens, batch {items}, {graphs}, {callers} in flight"
                     self.add(what, rate, "/s", text_flops(self.model_cfg, length))
 
-    async def jpegs(self, workers: int) -> tuple[float, float]:
-        """JPEGs a second to pixels by ``workers`` processes, and to vectors through the batcher, too."""
-        content, preprocessing = jpeg_ordinary(), self.clip.info.preprocessing
+    async def jpegs(self, workers: int, profile: Profile) -> tuple[float, float]:
+        """JPEGs a second to pixels in ``profile`` by ``workers`` processes, and to vectors through the batcher, too."""
+        contents, preprocessing = photographs(PICTURES), replace(self.clip.info.preprocessing, profile=profile)
+        here: list[float] = []  # cores that this process, which hands everything on, kept busy
         reader = PictureReader(ImageLimits(), workers=workers, max_queued=self.sizes.jpegs)
         encoder = LocalEncoder(self.clip, BatchLimits())
         await reader.start()
 
-        async def decoded() -> None:
-            await reader.read(content, preprocessing, lane=Lane.BULK)
+        async def decoded(number: int) -> None:
+            await reader.read(contents[number % PICTURES], preprocessing, lane=Lane.BULK)
 
-        async def embedded() -> None:
-            picture = await reader.read(content, preprocessing, lane=Lane.BULK)
+        async def embedded(number: int) -> None:
+            picture = await reader.read(contents[number % PICTURES], preprocessing, lane=Lane.BULK)
             await encoder.embed_pixels(picture.pixels[None])
 
-        async def rate(one: Callable[[], Any]) -> float:
+        async def rate(one: Callable[[int], Any]) -> float:
             left = iter(range(self.sizes.jpegs))
 
             async def client() -> None:
-                for _ in left:
-                    await one()
+                for number in left:
+                    await one(number)
 
-            began = time.perf_counter()
+            began, spent = time.perf_counter(), time.process_time()
             await asyncio.gather(*(client() for _ in range(8 * workers)))
-            return self.sizes.jpegs / (time.perf_counter() - began)
+            seconds = time.perf_counter() - began
+            here.append((time.process_time() - spent) / seconds)
+            return self.sizes.jpegs / seconds
 
         try:
             found = await rate(decoded), await rate(embedded)
         finally:
             await encoder.close()
             reader.close()
-        self.add(f"JPEGs of 640 x 480 decoded, {workers} processes", found[0], "/s")
-        self.add(f"JPEGs to vectors, {workers} processes", found[1], "/s", image_flops(self.model_cfg))
+        self.add(f"JPEGs of 640 x 480 decoded, {profile}, {workers} processes", found[0], "/s")
+        self.add(f"JPEGs to vectors, {profile}, {workers} processes", found[1], "/s", image_flops(self.model_cfg))
+        self.add(f"this process meanwhile, {profile}", here[1], "cores")
         return found
 
     def device_jpegs(self) -> float | None:
@@ -196,7 +207,8 @@ def run(bench: Bench, workers: int) -> str:
     graphs = "graphs" if recorded else "no graphs"
     bench.pictures(graphs)
     bench.texts(graphs)
-    decoded, embedded = asyncio.run(bench.jpegs(workers))
+    asyncio.run(bench.jpegs(workers, "standard"))
+    decoded, embedded = asyncio.run(bench.jpegs(workers, "fast"))
     bench.device_jpegs()
     host = max(row.value for row in bench.rows if row.what.startswith("pictures, "))
     tower = max(row.value for row in bench.rows if row.what.startswith("pictures on "))

@@ -4,6 +4,7 @@ import asyncio
 import random
 import time
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
@@ -17,8 +18,13 @@ def request_bytes(method: str, path: str, body: bytes = b"", content_type: str =
 
 def multipart(content: bytes, field_name: str = "file") -> tuple[bytes, str]:
     """A form of one file, and its content type."""
+    return multipart_of([content], field_name)
+
+
+def multipart_of(contents: Sequence[bytes], field_name: str) -> tuple[bytes, str]:
+    """A form of several files in one field, and its content type."""
     head = f'--b\r\nContent-Disposition: form-data; name="{field_name}"; filename="x"\r\n\r\n'.encode()
-    return head + content + b"\r\n--b--\r\n", "multipart/form-data; boundary=b"
+    return b"".join(head + content + b"\r\n" for content in contents) + b"--b--\r\n", "multipart/form-data; boundary=b"
 
 
 @dataclass

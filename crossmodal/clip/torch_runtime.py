@@ -15,6 +15,7 @@ from crossmodal.clip.base import ModelInfo, TextEmbeddings
 from crossmodal.clip.buckets import IMAGE_ITEMS, TEXT_ITEMS, Shape, image_shapes, text_shapes
 from crossmodal.clip.conveyor import Batch, Conveyor, Tower
 from crossmodal.clip.device import Precision, torch_dtype
+from crossmodal.clip.gpu_layers import replace_layers
 from crossmodal.clip.preprocessing import preprocessing_of
 from crossmodal.clip.text import Tokenizer
 from crossmodal.clip.text_tower import CutTextTower, StockTextTower, TextTower, cuttable_tower, unit, unit_rows
@@ -127,18 +128,45 @@ class TorchClip:
             return rows
 
     def _image_rows(self, pixels: torch.Tensor) -> torch.Tensor:
-        batch = pixels.permute(0, 3, 1, 2).float()
-        batch = batch.sub_(self._mean).div_(self._std).to(self._dtype)
+        batch = torch.sub(pixels.permute(0, 3, 1, 2), self._mean)  # in fp32
+        # Rounded as it is written: one pass over the memory of a GPU less.
+        batch = torch.div(batch, self._std, out=torch.empty_like(batch, dtype=self._dtype))
         return unit(self._model.encode_image(batch, normalize=False))
 
     def _text_rows(self, ids: torch.Tensor) -> torch.Tensor:
         return unit(self._text_tower.encode(ids))
 
     def _accelerate(self, accelerator: Accelerator, least: float) -> None:
-        """Take the conveyor if it embeds as the model does plainly."""
-        size, context = self.info.preprocessing.size, self.info.context_length
-        pixels, texts = self_check.check_pixels(size), self_check.CHECK_TEXTS
-        plain = self.embed_pixels(pixels), self.embed_texts(texts).embeddings
+        """Take other layers, and the conveyor, if they embed as the model does plainly."""
+        pixels, texts = self_check.check_pixels(self.info.preprocessing.size), self_check.CHECK_TEXTS
+
+        def both() -> tuple[Embeddings, Embeddings]:
+            return self.embed_pixels(pixels), self.embed_texts(texts).embeddings
+
+        plain = both()
+
+        def differs() -> str:
+            try:
+                cosine = min(map(self_check.least_cosine, both(), plain))
+            except (RuntimeError, ModelUnavailable) as error:
+                return " ".join(str(error).split())[:200]
+            return "" if cosine >= least else f"embeddings come out otherwise: cosine {cosine:.6f}"
+
+        put_back = replace_layers(self._model, self._dtype)
+        if reason := differs():
+            put_back()
+            _log.warning("clip_layers_not_replaced", model=self.info.name, reason=reason)
+        reason = self._record(accelerator, pixels, texts, least) or differs()
+        if reason:
+            self._conveyor = None
+            _log.warning("clip_not_accelerated", model=self.info.name, reason=reason)
+            return
+        self.info = replace(
+            self.info, calls=accelerator.calls, batch_images=IMAGE_ITEMS[-1], batch_texts=TEXT_ITEMS[-1]
+        )
+
+    def _record(self, accelerator: Accelerator, pixels: Pixels, texts: Sequence[str], least: float) -> str:
+        """Record batches and send them by the conveyor from now on; what is wrong where that cannot be."""
 
         def some_pixels(shape: Shape) -> Batch:
             return np.resize(pixels, shape)
@@ -148,22 +176,13 @@ class TorchClip:
             return np.resize(known[tokens <= shape[1], : shape[1]], shape)
 
         try:
-            self._images.record(accelerator, image_shapes(size), some_pixels, least)
-            shapes = text_shapes(context, any_length=self._text_tower.any_length)
+            self._images.record(accelerator, image_shapes(self.info.preprocessing.size), some_pixels, least)
+            shapes = text_shapes(self.info.context_length, any_length=self._text_tower.any_length)
             self._texts.record(accelerator, shapes, some_ids, least)
             self._conveyor = Conveyor(accelerator)
-            ours = self.embed_pixels(pixels), self.embed_texts(texts).embeddings
-            cosine = min(map(self_check.least_cosine, ours, plain))
-            reason = f"embeddings come out otherwise: cosine {cosine:.6f}" if cosine < least else ""
-        except (RuntimeError, ModelUnavailable) as error:
-            reason = " ".join(str(error).split())[:200]
-        if reason:
-            self._conveyor = None
-            _log.warning("clip_not_accelerated", model=self.info.name, reason=reason)
-            return
-        self.info = replace(
-            self.info, calls=accelerator.calls, batch_images=IMAGE_ITEMS[-1], batch_texts=TEXT_ITEMS[-1]
-        )
+        except RuntimeError as error:
+            return " ".join(str(error).split())[:200]
+        return ""
 
     def _choose_text_tower(self, precision: Precision) -> TextTower:
         """Take the tower cut to the batch if that is exact for this model and turns out so, else OpenCLIP's own."""

@@ -71,7 +71,7 @@ def test_everything_runs_in_small(tmp_path: Path, capsys: pytest.CaptureFixture[
         "pictures on the device, batch 4",
         "pictures, batch 4, no graphs, 2 in flight",
         "texts of 16 tokens, batch 1, no graphs, 1 in flight",
-        "JPEGs to vectors, 1 processes",
+        "JPEGs to vectors, fast, 1 processes",
         "JPEGs of 640 x 480 decoded by the device, batch 4, not resized",
     ):
         assert rows[what]["value"] > 0, what
