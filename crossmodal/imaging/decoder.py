@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -73,8 +73,7 @@ class Decoder:
             process = self._running()
             until = time.monotonic() + worker.clock_seconds(self._seconds) + _GRACE_SECONDS
             try:
-                _send(process, wire.pack_order(content, preprocessing, thumbnail=thumbnail), until)
-                _send(process, content, until)
+                _send(process, (wire.pack_order(content, preprocessing, thumbnail=thumbnail), content), until)
                 head = bytes(_receive(process, wire.ANSWER.size, until))
                 return wire.unpack_answer(head, preprocessing.size, lambda count: _receive(process, count, until))
             except (EOFError, OSError) as error:  # TimeoutError and BrokenPipeError are OSErrors
@@ -180,13 +179,13 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             stream.close()
 
 
-def _send(process: subprocess.Popen[bytes], content: bytes, until: float) -> None:
+def _send(process: subprocess.Popen[bytes], parts: Sequence[wire.Part], until: float) -> None:
     """Write everything. Raises TimeoutError, BrokenPipeError."""
     descriptor, _ = _ends(process)
-    view = memoryview(content)
-    while view:
+    left: Sequence[wire.Part] = parts
+    while left:
         try:
-            view = view[os.write(descriptor, view) :]
+            left = wire.write_some(descriptor, left)
         except BlockingIOError:
             _wait(descriptor, select.POLLOUT, until)
 

@@ -5,8 +5,10 @@ errors are taken from a list.
 """
 
 import json
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import lru_cache
 from struct import Struct
 
 import numpy as np
@@ -26,24 +28,50 @@ ANSWER = Struct("<BIIIII")
 """Outcome, width, height, bytes of the first, the second and the third part."""
 
 _PREPARED, _REFUSED, _BROKEN = range(3)
+_PREPROCESSINGS = 8
+"""Kept on both sides: nearly always there is one, of the model."""
 _MAX_THUMBNAIL = 2**20
 _MAX_TEXT = 10_000
 _ERRORS = {kind.__name__: kind for kind in (PayloadTooLarge, UnsupportedMediaType, ImageUndecodable, ImageTooLarge)}
+
+
+Part = bytes | memoryview
+"""Some bytes of a message."""
 
 
 class BadAnswer(Exception):
     """A decoding process failed by itself or did not keep to the form; says why."""
 
 
+def write_some(descriptor: int, parts: Sequence[Part]) -> list[memoryview]:
+    """Write ``parts`` in one call, so that whoever reads wakes up once; what is left of them. Raises OSError."""
+    views = [memoryview(part) for part in parts]
+    written = os.writev(descriptor, views)
+    left = []
+    for view in views:
+        rest = view[written:]
+        written = max(0, written - len(view))
+        if rest:
+            left.append(rest)
+    return left
+
+
 def pack_order(content: bytes, preprocessing: Preprocessing, *, thumbnail: bool) -> bytes:
     """What goes before the encoded picture."""
-    wanted = json.dumps(asdict(preprocessing)).encode()
+    wanted = _pack_preprocessing(preprocessing)
     return ORDER.pack(len(wanted), len(content), thumbnail) + wanted
 
 
+@lru_cache(maxsize=_PREPROCESSINGS)
+def _pack_preprocessing(preprocessing: Preprocessing) -> bytes:
+    return json.dumps(asdict(preprocessing)).encode()
+
+
+@lru_cache(maxsize=_PREPROCESSINGS)
 def unpack_preprocessing(wanted: bytes) -> Preprocessing:
     """The opposite of what ``pack_order`` does to the preprocessing."""
-    return Preprocessing(**json.loads(wanted))
+    told = json.loads(wanted)
+    return Preprocessing(**told | {"mean": tuple(told["mean"]), "std": tuple(told["std"])})  # JSON has lists
 
 
 def pack_prepared(prepared: Prepared) -> tuple[bytes, ...]:

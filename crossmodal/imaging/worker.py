@@ -11,6 +11,7 @@ import resource
 import signal
 import sys
 import traceback
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -70,7 +71,7 @@ def main() -> None:
     confine(memory_for(limits))
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # the cores are shared out by pictures; threads would each claim memory
     with suppress(BrokenPipeError):
-        _send(answers, wire.READY)
+        _send(answers, (wire.READY,))
         while head := _receive(wire.ORDER.size):
             if not _serve(head, answers, limits, seconds):
                 return
@@ -100,8 +101,7 @@ def _serve(head: bytes, answers: int, limits: ImageLimits, seconds: float) -> bo
     except BaseException:  # noqa: BLE001 - the service reports it; a process that failed once is replaced
         parts, sound = wire.pack_broken(traceback.format_exc()), False
     _set_timers(0)
-    for part in parts:
-        _send(answers, part)
+    _send(answers, parts)
     return sound
 
 
@@ -125,10 +125,10 @@ def _receive(count: int) -> bytes:
     return bytes(content)
 
 
-def _send(descriptor: int, part: bytes) -> None:
-    view = memoryview(part)
-    while view:
-        view = view[os.write(descriptor, view) :]
+def _send(descriptor: int, parts: Sequence[wire.Part]) -> None:
+    left: Sequence[wire.Part] = parts
+    while left:
+        left = wire.write_some(descriptor, left)
 
 
 if __name__ == "__main__":

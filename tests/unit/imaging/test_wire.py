@@ -1,6 +1,8 @@
 """What a decoding process answers is read with suspicion."""
 
-from collections.abc import Callable
+import fcntl
+import os
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -89,3 +91,34 @@ def test_an_answer_out_of_form_is_refused(head: bytes, rest: bytes) -> None:
 def _order(parts: tuple[bytes, ...]) -> tuple[bytes, int, Callable[[int], bytearray]]:
     head, receive = feed(*parts)
     return head, SIZE, receive
+
+
+@pytest.mark.parametrize("parts", [(b"a" * 10_000, b"", b"b" * 3, b"c" * 9_000), (b"", b"x"), (b"",), ()])
+def test_parts_cross_a_pipe_that_is_too_small_for_them(parts: tuple[bytes, ...]) -> None:
+    out, into = os.pipe()
+    os.set_blocking(into, False)
+    fcntl.fcntl(into, fcntl.F_SETPIPE_SZ, 4096)
+    received = b""
+    left: Sequence[wire.Part] = parts
+    try:
+        while left:
+            left = wire.write_some(into, left)
+            received += os.read(out, 4_096) if any(parts) else b""
+        os.close(into)
+        while more := os.read(out, 65_536):
+            received += more
+    finally:
+        os.close(out)
+    assert received == b"".join(parts)
+
+
+def test_a_full_pipe_loses_nothing() -> None:
+    out, into = os.pipe()
+    os.set_blocking(into, False)
+    fcntl.fcntl(into, fcntl.F_SETPIPE_SZ, 4096)
+    left = wire.write_some(into, [b"a" * 5_000, b"b"])
+    assert [bytes(part) for part in left] == [b"a" * 904, b"b"]
+    with pytest.raises(BlockingIOError):
+        wire.write_some(into, left)
+    os.close(into)
+    os.close(out)
