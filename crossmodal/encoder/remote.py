@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from crossmodal.batching import Lane
 from crossmodal.clip.base import ModelInfo, TextEmbeddings
+from crossmodal.encoder.gathering import Gathering, Items
 from crossmodal.errors import DeadlineExceeded, ModelUnavailable, Overloaded
 from crossmodal.records import Embeddings, Pixels, Preprocessing
 from crossmodal.statistics import unpack_statistics
@@ -34,6 +35,7 @@ _GONE = "the model's process does not answer; it is being started again: try aga
 
 
 _KINDS = {"embed_pixels": "image", "embed_texts": "text"}
+_ITEMS = {"embed_pixels": "pixels", "embed_texts": "texts"}
 
 
 class Call(Protocol):
@@ -71,6 +73,7 @@ class RemoteEncoder:
         self._with_lane = with_lane
         self._every = every
         self._timeout = timeout
+        self._gatherings: dict[tuple[str, Lane], Gathering] = {}
         self._info: ModelInfo | None = None
         self._monitor: asyncio.Task[None] | None = None
         self._why = _GONE
@@ -98,14 +101,13 @@ class RemoteEncoder:
         """Embed uint8 [n, size, size, 3]."""
         if not len(pixels):
             return np.empty((0, (await self.info()).dim), dtype=np.float32)
-        embeddings: Embeddings = await self._embed("embed_pixels", lane, pixels=pixels)
-        return embeddings
+        return await self._embed("embed_pixels", lane, pixels)
 
     async def embed_texts(self, texts: Sequence[str], lane: Lane = Lane.INTERACTIVE) -> TextEmbeddings:
         """Embed texts."""
         if not texts:
             return unpack_texts(np.empty((0, (await self.info()).dim + 2), dtype=np.float32))
-        return unpack_texts(await self._embed("embed_texts", lane, texts=list(texts)))
+        return unpack_texts(await self._embed("embed_texts", lane, list(texts)))
 
     async def close(self) -> None:
         """Stop asking for signs of life, and release what calls need."""
@@ -115,15 +117,12 @@ class RemoteEncoder:
         if self._closing is not None:
             await self._closing()
 
-    async def _embed(self, method: str, lane: Lane, **arguments: Any) -> Any:
+    async def _embed(self, method: str, lane: Lane, items: Items) -> Embeddings:
         await self.ping()
         info = await self.info()
-        (items,) = map(len, arguments.values())
-        of_what = {"kind": _KINDS[method], "lane": lane.value, "items": items, "model": info.name}
-        if self._with_lane:
-            arguments |= {"lane": lane.value, "fingerprint": info.fingerprint}
+        of_what = {"kind": _KINDS[method], "lane": lane.value, "items": len(items), "model": info.name}
         with stage("embed", calls=True, **of_what):
-            call = asyncio.ensure_future(self._call(method, **arguments))
+            call = asyncio.ensure_future(self._gathering(method, lane, info).embed(items))
             lost = asyncio.ensure_future(self._lost.wait())
             try:
                 await asyncio.wait({call, lost}, return_when=asyncio.FIRST_COMPLETED)
@@ -133,6 +132,17 @@ class RemoteEncoder:
             finally:
                 call.cancel()
                 lost.cancel()
+
+    def _gathering(self, method: str, lane: Lane, info: ModelInfo) -> Gathering:
+        """Where calls of ``method`` in ``lane`` meet; no more of them go together than make up a batch."""
+        if (method, lane) not in self._gatherings:
+            arguments = {"lane": lane.value, "fingerprint": info.fingerprint} if self._with_lane else {}
+            name = _ITEMS[method]
+            self._gatherings[method, lane] = Gathering(
+                lambda items: self._call(method, **{name: items}, **arguments),
+                most=info.batch_images if method == "embed_pixels" else info.batch_texts,
+            )
+        return self._gatherings[method, lane]
 
     async def _watch(self) -> None:
         while True:

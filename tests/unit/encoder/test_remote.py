@@ -248,3 +248,30 @@ async def test_another_model_is_none_until_the_first_one_is_back(process: Proces
     await back(encoder)
     assert len((await encoder.embed_texts(["red"])).embeddings) == 1
     await encoder.close()
+
+
+async def test_calls_that_come_while_several_are_under_way_go_together(process: Process) -> None:
+    async def distant(method: str, /, **arguments: Any) -> Any:
+        await asyncio.sleep(0.005)
+        return await process(method, **arguments)
+
+    encoder = RemoteEncoder(distant, every=60)
+    await encoder.info()
+    texts = [f"text {number}" for number in range(20)]
+    pixels = np.random.default_rng(0).integers(0, 256, (6, SIZE, SIZE, 3), dtype=np.uint8)
+    async with asyncio.TaskGroup() as group:
+        interactive = [group.create_task(encoder.embed_texts([text])) for text in texts]
+        for text in texts[:6]:
+            group.create_task(encoder.embed_texts([text], Lane.BULK))
+        pictures = [group.create_task(encoder.embed_pixels(pixels[place][None])) for place in range(6)]
+    alone = process.model.embed_texts(texts)
+    for place, answer in enumerate(interactive):
+        np.testing.assert_array_equal(answer.result().embeddings, alone.embeddings[[place]])
+        assert answer.result().tokens.tolist() == [alone.tokens[place]]
+    for place, picture in enumerate(pictures):
+        np.testing.assert_array_equal(picture.result(), process.model.embed_pixels(pixels[[place]]))
+    made = [(method, arguments) for method, arguments in process.calls if method != "describe"]
+    assert len(made) == 3 * 5  # four at once, then what waited
+    of_texts = [each for method, each in made if method == "embed_texts" and each["lane"] == "interactive"]
+    assert sorted(text for each in of_texts for text in each["texts"]) == sorted(texts)  # no lane has what is another's
+    await encoder.close()
