@@ -13,7 +13,7 @@ import yaml
 from bentoml.exceptions import BentoMLException
 
 from crossmodal.settings import Settings
-from tests.unit.deploy.thresholds import API_FULL, WANTED
+from tests.unit.deploy.thresholds import API_FULL, ENCODER_CALLS
 from tools.servers import ROOT
 
 with warnings.catch_warnings():
@@ -104,11 +104,11 @@ def test_staging_is_production_that_scales_to_zero() -> None:
 
 
 @BOTH
-def test_the_knee_follows_from_the_size_of_a_batch_until_it_is_measured(path: Path) -> None:
+def test_the_knee_follows_from_how_many_calls_there_can_be_until_it_is_measured(path: Path) -> None:
     services = given(path)["services"]
     assert services["Encoder"]["config_overrides"]["resources"]["gpu"] == 1
     found = [services[name]["config_overrides"]["traffic"]["concurrency"] for name in SERVICES]
-    assert found == [API_FULL, WANTED["gpu"]]
+    assert found == [API_FULL, ENCODER_CALLS]
     assert path.read_text(encoding="utf-8").count("# KNEE") == len(SERVICES)
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from crossmodal.clip.base import ModelInfo
 from crossmodal.clip.buckets import IMAGE_ITEMS
+from crossmodal.encoder.gathering import CALLS
 from loadtests.planning import Demand
 
 UTILISATION = 0.7
@@ -17,3 +18,5 @@ QUEUE_LONG = {device: 4 * batch for device, batch in BATCH.items()}
 """Items that wait, from which on somebody should look."""
 API_FULL = 2 * BATCH["cpu"]
 """Requests in flight at which an API is full."""
+ENCODER_CALLS = 4 * CALLS
+"""Calls in flight that are wanted in an encoder: of four busy API processes (docs/adr/0028-calls-in-company.md)."""
