@@ -1,5 +1,6 @@
 """API and encoder as servers of their own: the same answers, and what callers get while there is no encoder, or another."""
 
+import asyncio
 import shutil
 import time
 from collections.abc import Iterator
@@ -112,6 +113,25 @@ def test_what_is_embedded_is_what_a_model_in_the_api_makes_of_it(apart: Apart, s
     first, second = map(rows, answers)
     assert len(first) == len(files) == 8
     assert (first * second).sum(axis=1).min() > 0.99999
+
+
+async def test_many_at_once_get_each_their_own(apart: Apart) -> None:
+    images = [path.read_bytes() for path in pictures()]
+    texts = [f"a photo of number {number}" for number in range(64)]
+    files = [[("files", (f"{place}.webp", images[(number + place) % 8])) for place in range(2)] for number in range(8)]
+    async with httpx.AsyncClient(base_url=apart.api.url, timeout=60, limits=httpx.Limits(max_connections=80)) as http:
+        one_by_one = [("files", ("x.webp", image)) for image in images]
+        alone = rows(apart.embed(*texts)), rows(await http.post("/embed/images", files=one_by_one))
+        told, shown = await asyncio.gather(
+            asyncio.gather(*(http.post("/embed/texts", json={"texts": [text, text[::-1]]}) for text in texts)),
+            asyncio.gather(*(http.post("/embed/images", files=each) for each in files)),
+        )
+    for number, answer in enumerate(told):
+        assert rows(answer)[0] @ alone[0][number] > 0.9999
+        assert answer.json()["truncated"] == [False, False]
+    for number, answer in enumerate(shown):
+        own = alone[1][[number, (number + 1) % 8]]
+        assert (rows(answer) * own).sum(axis=1).min() > 0.9999
 
 
 def pictures() -> list[Path]:
