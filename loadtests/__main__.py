@@ -237,13 +237,22 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
 }
 
 
+def _one_line(error: Exception, given: argparse.Namespace) -> str:
+    """What went wrong, for whoever gave the options."""
+    if isinstance(error, httpx.HTTPError):
+        return f"{getattr(given, 'url', None) or 'the service'} does not answer: {str(error) or type(error).__name__}"
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 def main(words: Sequence[str] | None = None) -> None:
     """Run a command and exit; status 1 where an objective was missed, 2 where nothing could be measured."""
     given = _parser().parse_args(words)
     try:
         status = COMMANDS[given.command](given)
     except (RunFailed, Refused, RuntimeError, TimeoutError, ValueError, OSError, httpx.HTTPError) as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        print(_one_line(error, given), file=sys.stderr)
         status = FAULT
     sys.exit(status)
 

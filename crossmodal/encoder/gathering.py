@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossmodal import deadline
-from crossmodal.errors import CrossModalError, ModelUnavailable
+from crossmodal.errors import ModelUnavailable
 
 __all__ = ["Gathering"]
 
@@ -93,14 +93,16 @@ class Gathering:
             self._timer.cancel()
             self._timer = None
         group: list[_Waiting] = []
+        together = 0
         waiting, self._waiting = self._waiting, []
         for each in waiting:
             if each.rows.done():  # its caller has left
                 continue
-            if group and sum(len(other.items) for other in group) + len(each.items) > self._most:
+            if group and together + len(each.items) > self._most:
                 self._begin(group)
-                group = []
+                group, together = [], 0
             group.append(each)
+            together += len(each.items)
         if group:
             self._begin(group)
 
@@ -113,45 +115,50 @@ class Gathering:
             self._tasks.discard(task)
             self._returned()
 
-        def end_if_nobody_waits(_: object) -> None:
-            if all(each.rows.done() for each in group):
+        callers = len(group)
+
+        def left(_: object) -> None:
+            nonlocal callers
+            callers -= 1
+            if not callers:  # nobody waits any more, or all have what they waited for
                 task.cancel()
 
         task.add_done_callback(end)
         for each in group:
-            each.rows.add_done_callback(end_if_nobody_waits)
+            each.rows.add_done_callback(left)
 
     async def _carry(self, group: Sequence[_Waiting]) -> None:
         """Give every caller its rows, or the error."""
         try:
             with deadline.within(max(each.ends for each in group) - asyncio.get_running_loop().time()):
                 rows = await self._make(_joined([each.items for each in group]))
-        except CrossModalError as error:
+        except asyncio.CancelledError:
+            for each in group:
+                if not each.rows.done():  # not all have left: somebody else ended the call
+                    each.rows.set_exception(ModelUnavailable("the call to the model was given up; try again"))
+            raise
+        except Exception as error:  # noqa: BLE001 -- it is the callers'
+            here = [each for each in group if not each.rows.done()]
             if len(group) > 1 and isinstance(error, ModelUnavailable):
                 # The fault may lie with the items of one of them.
-                for each in group:
+                for each in here:
                     self._begin([each])
-                return
-            for each in group:
-                _settle(each, copy.copy(error))
-            return
-        except Exception as error:  # noqa: BLE001 -- it is the callers'
-            for each in group:
-                _settle(each, error)
+            else:
+                for each in here:
+                    each.rows.set_exception(_told_again(error))
             return
         start = 0
         for each in group:
-            _settle(each, rows[start : start + len(each.items)])
+            if not each.rows.done():
+                each.rows.set_result(rows[start : start + len(each.items)])
             start += len(each.items)
 
 
-def _settle(caller: _Waiting, outcome: Rows | Exception) -> None:
-    if caller.rows.done():
-        return
-    if isinstance(outcome, Exception):
-        caller.rows.set_exception(outcome)
-    else:
-        caller.rows.set_result(outcome)
+def _told_again(error: Exception) -> Exception:
+    """``error`` for one of several callers: each of them notes its own place in it, and the cause is for the log."""
+    told = copy.copy(error)
+    told.__cause__ = error.__cause__
+    return told
 
 
 def _joined(parts: Sequence[Items]) -> Items:

@@ -123,6 +123,7 @@ class RemoteEncoder:
         of_what = {"kind": _KINDS[method], "lane": lane.value, "items": len(items), "model": info.name}
         with stage("embed", calls=True, **of_what):
             call = asyncio.ensure_future(self._gathering(method, lane, info).embed(items))
+            call.add_done_callback(_seen)
             lost = asyncio.ensure_future(self._lost.wait())
             try:
                 await asyncio.wait({call, lost}, return_when=asyncio.FIRST_COMPLETED)
@@ -137,11 +138,15 @@ class RemoteEncoder:
         """Where calls of ``method`` in ``lane`` meet; no more of them go together than make up a batch."""
         if (method, lane) not in self._gatherings:
             arguments = {"lane": lane.value, "fingerprint": info.fingerprint} if self._with_lane else {}
-            name = _ITEMS[method]
-            self._gatherings[method, lane] = Gathering(
-                lambda items: self._call(method, **{name: items}, **arguments),
-                most=info.batch_images if method == "embed_pixels" else info.batch_texts,
-            )
+
+            async def make(items: Items) -> Embeddings:
+                rows: Embeddings = await self._call(method, **{_ITEMS[method]: items}, **arguments)
+                if len(rows) != len(items):
+                    raise ModelUnavailable(f"the model's process answered {len(items)} items with {len(rows)} rows")
+                return rows
+
+            most = info.batch_images if method == "embed_pixels" else info.batch_texts
+            self._gatherings[method, lane] = Gathering(make, most=most)
         return self._gatherings[method, lane]
 
     async def _watch(self) -> None:
@@ -175,6 +180,12 @@ class RemoteEncoder:
         now, before = (self._alive, self._lost) if alive else (self._lost, self._alive)
         before.clear()
         now.set()
+
+
+def _seen(call: "asyncio.Future[Any]") -> None:
+    """Nobody may ask a call that was given up what came of it; asyncio would complain."""
+    if not call.cancelled():
+        call.exception()
 
 
 def pack_info(info: ModelInfo) -> dict[str, Any]:

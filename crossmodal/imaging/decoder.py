@@ -102,15 +102,28 @@ class Decoder:
             _end(self._process)
             self._process = None
         try:
-            process = self._spawn()
+            return self._started()
+        except EOFError:
+            if self._closed:
+                raise Overloaded(_STOPPING, shed=Shed.ENDING) from None
+            _log.warning("decoder lost while starting")
         except OSError as error:
             raise ServerError(_NO_START) from error
+        try:
+            # Once more: the kernel ends decoders first where memory is short, and it need not be short again.
+            return self._started()
+        except (EOFError, OSError) as error:
+            raise ServerError(_NO_START) from error
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        """A new process that is ready. Raises EOFError if it ended before that, OSError."""
+        process = self._spawn()
         self._process = process  # now, so that close ends it while it is starting
         try:
             _receive(process, len(wire.READY), time.monotonic() + _START_SECONDS)
-        except (EOFError, OSError) as error:
+        except (EOFError, OSError):
             _end(process)
-            raise ServerError(_NO_START) from error
+            raise
         return process
 
     def _spawn(self) -> subprocess.Popen[bytes]:

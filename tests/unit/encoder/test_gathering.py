@@ -211,6 +211,50 @@ async def test_what_is_nobodys_fault_is_told_to_all_and_not_tried_again(model: M
     assert len(model.calls) == 5
 
 
+async def test_whoever_is_told_is_told_why(model: Model) -> None:
+    gathering = Gathering(model, most=8, wait=LONG)
+    await busy(gathering)
+    waiting = await begun(gathering.embed(["a"]), gathering.embed(["b"]))
+    model.let_go(0)
+    await settled()
+    error = Overloaded("too much")
+    error.__cause__ = ValueError("why")
+    model.fault = lambda _items: error
+    model.let_go(4)
+    told = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [repr(each.__cause__) for each in told if isinstance(each, Overloaded)] == ["ValueError('why')"] * 2
+    assert told[0] is not told[1]
+
+
+async def test_who_left_a_call_that_failed_is_not_called_for_again(model: Model) -> None:
+    model.fault = lambda items: ModelUnavailable("the model does not answer") if len(items) > 1 else None
+    gathering = Gathering(model, most=8, wait=LONG)
+    await busy(gathering)
+    leaving, staying = await begun(gathering.embed(["gone"]), gathering.embed(["here"]))
+    model.let_go(0)
+    await settled()
+    leaving.cancel()
+    await settled()
+    model.let_go(4)
+    await settled()
+    assert model.calls[5:] == [["here"]]
+    model.let_go()
+    np.testing.assert_array_equal(await staying, rows_of(["here"]))
+
+
+async def test_callers_of_a_call_that_somebody_else_ended_are_told(model: Model) -> None:
+    gathering = Gathering(model, most=8, wait=LONG)
+    await busy(gathering)
+    waiting = await begun(gathering.embed(["a"]), gathering.embed(["b"]))
+    model.let_go(0)
+    await settled()
+    (task,) = gathering._tasks
+    task.cancel()
+    async with asyncio.timeout(5):
+        told = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [type(each) for each in told] == [ModelUnavailable] * 2
+
+
 async def test_a_call_has_the_time_of_whoever_has_most(model: Model) -> None:
     gathering = Gathering(model, most=8, wait=LONG)
     await busy(gathering)

@@ -1,6 +1,7 @@
 """A model in another process: what its callers get when it is there, gone, hanging and back."""
 
 import asyncio
+import gc
 import json
 from dataclasses import replace
 from typing import Any
@@ -274,4 +275,40 @@ async def test_calls_that_come_while_several_are_under_way_go_together(process: 
     assert len(made) == 3 * 5  # four at once, then what waited
     of_texts = [each for method, each in made if method == "embed_texts" and each["lane"] == "interactive"]
     assert sorted(text for each in of_texts for text in each["texts"]) == sorted(texts)  # no lane has what is another's
+    await encoder.close()
+
+
+@pytest.mark.parametrize("rows", [0, 1, 3])
+async def test_another_number_of_rows_than_of_items_is_noticed(process: Process, rows: int) -> None:
+    async def careless(method: str, /, **arguments: Any) -> Any:
+        answer = await process(method, **arguments)
+        return answer if method == "describe" else np.resize(answer, (rows, DIM))
+
+    encoder = RemoteEncoder(careless, every=60)
+    with pytest.raises(ModelUnavailable, match=f"answered 2 items with {rows} rows"):
+        await encoder.embed_pixels(np.zeros((2, SIZE, SIZE, 3), np.uint8))
+    await encoder.close()
+
+
+async def test_what_a_call_that_was_given_up_says_is_nobodys(process: Process) -> None:
+    async def stubborn(method: str, /, **arguments: Any) -> Any:
+        if method == "describe":
+            return await process(method, **arguments)
+        try:
+            return await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise DeadlineExceeded("too late") from None
+
+    complaints: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: complaints.append(context))
+    encoder = RemoteEncoder(stubborn, every=60)
+    await encoder.info()
+    request = asyncio.create_task(encoder.embed_texts(["a"]))
+    await asyncio.sleep(0.01)
+    request.cancel()
+    await asyncio.wait([request])
+    await asyncio.sleep(0.01)
+    del request
+    gc.collect()
+    assert complaints == []
     await encoder.close()

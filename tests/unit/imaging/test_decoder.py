@@ -16,6 +16,7 @@ from typing import get_args
 import numpy as np
 import pytest
 from PIL import Image
+from structlog.testing import capture_logs
 
 from crossmodal.errors import (
     DeadlineExceeded,
@@ -249,6 +250,19 @@ def test_a_process_that_cannot_start_is_the_services_fault(decoder: Decoder, mon
         decoder.prepare(SMALL, PREPARING)
     monkeypatch.undo()
     assert is_red(decoder.prepare(SMALL, PREPARING).pixels)
+
+
+def test_a_process_that_was_lost_while_it_started_is_started_once_more(
+    decoder: Decoder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    begun, python = tmp_path / "begun", tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nif mkdir {begun}; then kill -9 $$; fi\nexec {sys.executable} "$@"\n')
+    python.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(python))
+    with capture_logs() as logs:
+        assert is_red(decoder.prepare(SMALL, PREPARING).pixels)
+    assert begun.is_dir()
+    assert [line["event"] for line in logs] == ["decoder lost while starting"]
 
 
 def run(script: str, *arguments: str) -> subprocess.Popen[str]:
