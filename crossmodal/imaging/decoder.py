@@ -25,6 +25,8 @@ from crossmodal.imaging.prepare import Prepared
 from crossmodal.records import DecoderLoss, Preprocessing, hash_content
 
 _START_SECONDS = 60.0
+_STARTS = 2
+"""The kernel ends decoders first where memory is short, also one that starts; it need not be short again."""
 _GRACE_SECONDS = 2.0
 _PIPE_BYTES = 2**20
 _KEPT_BYTES = 2**26
@@ -101,19 +103,19 @@ class Decoder:
                 return self._process
             _end(self._process)
             self._process = None
+        return self._begin(_STARTS)
+
+    def _begin(self, attempts: int) -> subprocess.Popen[bytes]:
+        """A new process that is ready. Raises Overloaded where there shall be none any more, ServerError."""
         try:
-            return self._started()
-        except EOFError:
-            if self._closed:
-                raise Overloaded(_STOPPING, shed=Shed.ENDING) from None
-            _log.warning("decoder lost while starting")
-        except OSError as error:
-            raise ServerError(_NO_START) from error
-        try:
-            # Once more: the kernel ends decoders first where memory is short, and it need not be short again.
             return self._started()
         except (EOFError, OSError) as error:
-            raise ServerError(_NO_START) from error
+            if self._closed:
+                raise Overloaded(_STOPPING, shed=Shed.ENDING) from error
+            if attempts == 1 or not isinstance(error, EOFError):
+                raise ServerError(_NO_START) from error
+        _log.warning("decoder lost while starting")
+        return self._begin(attempts - 1)
 
     def _started(self) -> subprocess.Popen[bytes]:
         """A new process that is ready. Raises EOFError if it ended before that, OSError."""
