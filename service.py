@@ -20,7 +20,7 @@ from bentoml.exceptions import BentoMLException
 from bentoml.validators import ContentType
 from starlette.types import ASGIApp
 
-from crossmodal import __version__, supervision, tracing
+from crossmodal import __version__, memory, supervision, tracing
 from crossmodal.batching import Lane
 from crossmodal.clip.base import ClipModel
 from crossmodal.deadline import TimeoutMiddleware
@@ -56,6 +56,7 @@ _begun: Future[ClipModel] | None = None
 if supervision.served():
     configure_logging()
     supervision.take_turns_quickly()
+    memory.keep_little()
 if supervision.served() == (_API if settings.encoder is EncoderPlace.LOCAL else _ENCODER):
     _begun = supervision.begin(lambda: build_model(settings))
     _begun.add_done_callback(supervision.collect_nothing_meanwhile())
