@@ -104,7 +104,8 @@ _over_http = EncoderApp(max_bytes=settings.max_buffered_bytes, timeout=settings.
 """The encoder of this process for APIs elsewhere, once it has one."""
 
 Vectors = Annotated[np.ndarray, ContentType("application/json")]
-"""The content type keeps BentoML from rebuilding a JSON schema for every response."""
+"""The content type keeps BentoML from rebuilding a JSON schema for every response. Not ``NDArray[np.float32]``, which is an
+alias from numpy 2.5 on that BentoML cannot read."""
 
 
 def _supervise() -> None:

@@ -113,7 +113,7 @@ class Bench:
             self.add(f"copies, {what}", found / 1e9, "GB/s")
 
     def towers(self) -> None:
-        """Both towers on batches that are on the device already, kernel by kernel."""
+        """The image tower on batches that are on the device already, kernel by kernel."""
         flops = image_flops(self.model_cfg)
         for items in (*self.sizes.images, *self.sizes.larger):
             there = torch.from_numpy(self.pixels[:items]).to(self.device)

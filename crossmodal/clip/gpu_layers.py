@@ -1,8 +1,7 @@
 """Layers of OpenCLIP's towers in forms that take a GPU less time, with the same results but for rounding.
 
 Both are measured on an H200 with ViT-B-32 in bf16, batch 128, of whose 4.9 ms the matrix products of its blocks take 1.7
-(docs/adr/0019-gpu.md): cuDNN's convolution of patches takes 0.9 ms, most of it for five colours that are not there, where
-a product of matrices takes 0.1; and norms that go to fp32 and back pass over memory three times, 0.9 ms together.
+(docs/adr/0019-gpu.md): cuDNN's convolution of patches takes 0.9 ms, most of it for five colours that are not there; and norms that go to fp32 and back pass over memory three times, 0.9 ms together.
 """
 
 from collections.abc import Callable
