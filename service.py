@@ -53,13 +53,27 @@ _BESIDE = settings.encoder is EncoderPlace.SERVICE and settings.encoder_url is N
 """Whether the `Encoder` service is started with the API."""
 _begun: Future[ClipModel] | None = None
 """The model, if this process is the one that loads it: in a thread, while the rest is imported."""
+
+
+def _keep_little(begun: Future[ClipModel]) -> None:
+    """Let the API give back what uploads took, but not beside a model whose tensors come from the C library too."""
+    if begun.exception() is None:
+        info = begun.result().info
+        if (info.runtime, info.device) != ("torch", "cpu"):
+            memory.keep_little()
+
+
 if supervision.served():
     configure_logging()
     supervision.take_turns_quickly()
-    memory.keep_little()
 if supervision.served() == (_API if settings.encoder is EncoderPlace.LOCAL else _ENCODER):
     _begun = supervision.begin(lambda: build_model(settings))
     _begun.add_done_callback(supervision.collect_nothing_meanwhile())
+if supervision.served() == _API:
+    if _begun is None:
+        memory.keep_little()
+    else:
+        _begun.add_done_callback(_keep_little)
 
 _pictures: "PictureReader | None" = None
 """The decoders of the API, which start meanwhile too."""
