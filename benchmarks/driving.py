@@ -30,7 +30,10 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What came of it: answers of 200 a second, their latencies in milliseconds, and the cores that each role kept busy."""
+    """What came of it: answers of 200 a second, their latencies in milliseconds, and the cores that each role kept busy.
+
+    ``sender`` among them is who asks.
+    """
 
     rate: float
     p50: float
@@ -60,11 +63,12 @@ class Driver(AbstractContextManager["Driver"]):
     def drive(self, contender: Contender, requests: list[bytes], load: Load) -> Figures:
         """Raises ``RuntimeError`` if nothing was answered."""
         before, began = contender.cpu_seconds(), time.perf_counter()
-        outcome = self._pool.submit(_drive, contender.server.url, requests, load).result()
+        outcome, asking = self._pool.submit(_drive, contender.server.url, requests, load).result()
         seconds, after = time.perf_counter() - began, contender.cpu_seconds()
         if not outcome.latencies:
             raise RuntimeError(f"{contender.name} answered nothing: {dict(outcome.statuses)}")
         cores = {role: round((spent - before.get(role, 0.0)) / seconds, 3) for role, spent in after.items()}
+        cores["sender"] = round(asking / seconds, 3)
         failed = sum(outcome.statuses.values()) - outcome.statuses["200"]
         return Figures(outcome.goodput, *percentiles(outcome.latencies), outcome.statuses["200"], failed, cores)
 
@@ -90,11 +94,13 @@ def medians(rounds: Sequence[Figures]) -> Figures:
     return Figures(of("rate"), of("p50"), of("p95"), of("p99"), answered, failed, cores)
 
 
-def _drive(url: str, requests: list[bytes], load: Load) -> Outcome:
+def _drive(url: str, requests: list[bytes], load: Load) -> tuple[Outcome, float]:
+    """What came back, and the seconds of CPU time that asking took."""
+    began = time.process_time()
     work: Coroutine[Any, Any, Outcome]
     if load.rate is None:
         work = closed_loop(url, requests, clients=load.clients, seconds=load.seconds)
     else:
         work = open_arrivals(url, requests, rate=load.rate, seconds=load.seconds, seed=load.seed)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(work)
+        return runner.run(work), time.process_time() - began
