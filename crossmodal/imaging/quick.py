@@ -24,7 +24,10 @@ OVERSAMPLING: Final = 2.0
 """A JPEG is decoded at no less than this times what it is resized to. docs/adr/0017-fast-preprocessing.md has what other values gain."""
 
 # Catmull and Rom's is Pillow's bicubic: the cubic of a = -0.5.
-_KERNELS = {"bicubic": FilterType.catmull_rom, "bilinear": FilterType.bilinear}
+_KERNELS = {
+    "bicubic": (FilterType.catmull_rom, Image.Resampling.BICUBIC),
+    "bilinear": (FilterType.bilinear, Image.Resampling.BILINEAR),
+}
 
 Box = tuple[float, float, float, float]
 
@@ -71,9 +74,16 @@ def quick_pixels(picture: Scaled, preprocessing: Preprocessing) -> NDArray[np.ui
 
 
 def _resized(rgb: Image.Image, size: tuple[int, int], box: Box, interpolation: str) -> Image.Image:
-    """Antialiased as Pillow does it: the same kernels, as wide as the pixels of the result."""
+    """Antialiased as Pillow does it: the same kernels, as wide as the pixels of the result.
+
+    Pillow itself enlarges: cykooz-resizer then ends the process where the centre of a box's first pixel is that of one of the
+    picture's, as of 91 x 32 for 224 x 224. docs/adr/0017-fast-preprocessing.md has what is known of it.
+    """
     left, top, right, bottom = box
-    algorithm, crop = ResizeAlg.convolution(_KERNELS[interpolation]), CropBox(left, top, right - left, bottom - top)
+    kernel, pillows = _KERNELS[interpolation]
+    if right - left < size[0] or bottom - top < size[1]:
+        return rgb.resize(size, pillows, box)
+    algorithm, crop = ResizeAlg.convolution(kernel), CropBox(left, top, right - left, bottom - top)
     small = Image.new("RGB", size)
     # A new one for each picture costs nothing, and one cannot be used by two threads.
     Resizer().resize_pil(rgb, small, ResizeOptions(algorithm, crop_box=crop))

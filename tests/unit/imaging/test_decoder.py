@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -89,6 +89,17 @@ def test_the_answer_is_that_of_prepare(shared: Decoder, mode: str, profile: Prof
     assert made.thumbnail == expected.thumbnail != b""
     assert (made.width, made.height) == (200, 120)
     assert shared.prepare(content, wanted).thumbnail == b""
+
+
+@pytest.mark.parametrize("mode", ["shortest", "longest", "squash"])
+@pytest.mark.parametrize(("size", "side"), [((91, 32), 224), ((62, 1), 225), ((45, 6), 226), ((240, 45), 63)])
+def test_a_small_picture_costs_no_decoder(
+    decoder: Decoder, lost: list[DecoderLoss], size: tuple[int, int], side: int, mode: Any
+) -> None:
+    # The first pixel of the crop lies on one of the picture's: there the quick resizer reads memory that is not its own.
+    wanted = Preprocessing(side, "bicubic", mode, (0.5, 0.5, 0.5), (1.0, 1.0, 1.0), 3, "fast")
+    assert decoder.prepare(encoded(photograph(*size), "PNG"), wanted).pixels.shape == (side, side, 3)
+    assert not lost
 
 
 @pytest.mark.parametrize(
@@ -274,7 +285,7 @@ def run(script: str, *arguments: str) -> subprocess.Popen[str]:
 PARENT = """
 import sys, time
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 from crossmodal.imaging import ImageLimits
 from crossmodal.imaging.decoder import Decoder
 from tests.unit.imaging.test_decoder import PREPARING
@@ -303,7 +314,7 @@ def test_no_process_outlives_a_service_that_was_killed(tmp_path: Path, busy: boo
 CONFINED = """
 import sys
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 from crossmodal.errors import ImageTooLarge
 from crossmodal.imaging import worker
 from tests.unit.imaging.test_decoder import PREPARING, SMALL
