@@ -233,11 +233,14 @@ class Encoder:
 
 
 if supervision.served() == _ENCODER and not _trace("encoder"):
-    # BentoML's middleware would make spans for nobody, or ones that stand between ours and have no place to go.
-    from crossmodal.encoder.traced import TracedEncoder
+    # BentoML's middleware would make spans of each request, and of each piece of one, for nobody, or ones that stand between
+    # ours and have no place to go.
+    from crossmodal.tracing.foreign import Unspanned
 
-    BentoMLContainer.tracing.excluded_urls.set(".*")
+    protocol.stand_around(Unspanned)
     if tracing.is_on():
+        from crossmodal.encoder.traced import TracedEncoder
+
         service: Any = Encoder
         service.add_asgi_middleware(TracedEncoder)
 

@@ -18,7 +18,7 @@ _M_TRIM_THRESHOLD: Final = -1
 _M_MMAP_THRESHOLD: Final = -3
 """Names of mallopt(3)."""
 
-MAPPED_BYTES: Final = 2**20
+MAPPED_BYTES: Final = 2**22
 """From so many on a block is mapped by itself, and unmapped when it is freed. A request's pixels are smaller, its body may be larger."""
 KEPT_BYTES: Final = 8 * 2**20
 """What an arena keeps at its end: the pixels of fifty pictures."""

@@ -80,7 +80,9 @@ class CachedEncoder:
         """Embed uint8 [n, size, size, 3] to float32 [n, dim] of unit length."""
 
         async def make(missing: list[Pixels]) -> list[Entry]:
-            return [Entry(row) for row in await self._encoder.embed_pixels(np.stack(missing), lane)]
+            # All of them: they lie beside each other already.
+            wanted = pixels if len(missing) == len(pixels) else np.stack(missing)
+            return [Entry(row) for row in await self._encoder.embed_pixels(wanted, lane)]
 
         entries = await self._entries("image", list(pixels), pixels.nbytes, make, lane)
         return await self._stack(entries)

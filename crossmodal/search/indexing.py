@@ -244,7 +244,7 @@ class Indexing:
     async def _write(self, partition: Partition, changed: Sequence[_Candidate]) -> set[str]:
         """Write what changed; returns the ids that changed by it."""
         fresh = [entry for entry in changed if not entry.keeps_content]
-        pictures = [entry.picture for entry in fresh if entry.picture is not None]
+        pictures = {entry.content_hash: entry.picture for entry in fresh if entry.picture is not None}
         beaten = await self._writer.write(partition, [entry.point(partition.modality) for entry in fresh], pictures)
         await self._writer.update(
             partition, [entry.point(partition.modality) for entry in changed if entry.keeps_content]

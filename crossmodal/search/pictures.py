@@ -28,14 +28,13 @@ _MEGAPIXELS_PER_SECOND = 50.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Picture:
-    """A checked picture: its bytes as they came, their hash, and uint8 [size, size, 3] for the model.
+    """A checked picture: its bytes as they came, and uint8 [size, size, 3] for the model.
 
     ``thumbnail`` and ``signature`` are empty unless they were asked for; ``megapixels`` is the width times the height of the encoded picture
     in millions.
     """
 
     content: bytes
-    content_hash: str
     pixels: NDArray[np.uint8]
     thumbnail: bytes = b""
     megapixels: float = 0.0
@@ -184,7 +183,6 @@ class PictureReader:
         prepared = decoder.prepare(content, preprocessing, thumbnail=thumbnail)
         return Picture(
             content,
-            hash_content(content),
             prepared.pixels,
             prepared.thumbnail,
             prepared.width * prepared.height / _MEGA,

@@ -162,7 +162,7 @@ class Querying:
                 info = await self._encoder.info()
                 picture = await self._pictures.read(content, info.preprocessing)
                 embeddings = await self._encoder.embed_pixels(picture.pixels[None])
-                return _Read(Part(embeddings[0], Modality.IMAGE, weight), picture.content_hash)
+                return _Read(Part(embeddings[0], Modality.IMAGE, weight), await self._pictures.hash(content))
             case AskedItem(modality, item_id, weight):
                 point = stored.get((modality, item_id))
                 if point is None:

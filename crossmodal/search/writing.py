@@ -1,7 +1,7 @@
 """The one place where points and the files they point at change, so that neither outlives the other."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from crossmodal.media import MediaStore
 from crossmodal.records import Modality, Partition, Point
@@ -25,8 +25,8 @@ class ItemWriter:
         self._gate = Gate()
         self._committer = Committer(store)
 
-    async def write(self, partition: Partition, points: Sequence[Point], pictures: Sequence[Picture]) -> set[str]:
-        """Put the files of ``pictures``, then the points; durable when it returns.
+    async def write(self, partition: Partition, points: Sequence[Point], pictures: Mapping[str, Picture]) -> set[str]:
+        """Put the files of ``pictures``, by their content's hash, then the points; durable when it returns.
 
         Returns the ids that somebody else wrote just so in the meantime: those are left as they are. Files that only the
         replaced items needed are deleted. A caller that leaves does not interrupt it. Raises ``StoreUnavailable``.
@@ -37,9 +37,14 @@ class ItemWriter:
             # Broken off between file and point it would leave a file that nobody knows of.
             return await asyncio.shield(self._write(partition, points, pictures))
 
-    async def _write(self, partition: Partition, points: Sequence[Point], pictures: Sequence[Picture]) -> set[str]:
+    async def _write(self, partition: Partition, points: Sequence[Point], pictures: Mapping[str, Picture]) -> set[str]:
         async with self._gate.shared():
-            await asyncio.gather(*(self._put(partition.tenant, picture) for picture in pictures))
+            await asyncio.gather(
+                *(
+                    self._media.put(partition.tenant, content_hash, picture.content, picture.thumbnail)
+                    for content_hash, picture in pictures.items()
+                )
+            )
             pairs = await self._committer.write(partition, points)
         if partition.modality is Modality.IMAGE:
             await self.release(
@@ -92,6 +97,3 @@ class ItemWriter:
     async def _drop_unused(self, tenant: str, content_hash: str) -> None:
         if not await self._store.count(Partition(tenant, Modality.IMAGE), content_hash=content_hash):
             await self._media.delete(tenant, content_hash)
-
-    async def _put(self, tenant: str, picture: Picture) -> None:
-        await self._media.put(tenant, picture.content_hash, picture.content, picture.thumbnail)

@@ -87,10 +87,11 @@ class _Pictures:
                 except (ClientError, DeadlineExceeded) as fault:
                     self.faults[number] = fault
                     return
-            if picture.content_hash not in self.rows:
-                self.rows[picture.content_hash] = len(self.rows)
-                fresh.append((self.rows[picture.content_hash], picture.pixels))
-            self.places[number] = self.rows[picture.content_hash]
+            content_hash = await self._container.pictures.hash(content)
+            if content_hash not in self.rows:
+                self.rows[content_hash] = len(self.rows)
+                fresh.append((self.rows[content_hash], picture.pixels))
+            self.places[number] = self.rows[content_hash]
 
         await asyncio.gather(*(read(number, path) for number, path in numbered))
         if fresh:

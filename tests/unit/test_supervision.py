@@ -303,6 +303,26 @@ print([name for name in heavy if name in sys.modules], service.app)
     assert outcome.stdout.splitlines()[-1] == "[] None"
 
 
+def test_bentoml_makes_no_spans_of_what_an_encoder_is_asked() -> None:
+    program = """
+import sys
+sys.argv[:] = ["/lib/worker/service.py", "--service-name", "Encoder"]
+import service
+from crossmodal.api import protocol
+from opentelemetry.instrumentation.utils import is_http_instrumentation_enabled
+async def app(scope, receive, send):
+    print(is_http_instrumentation_enabled(), flush=True)
+import asyncio, os
+asyncio.run(protocol._around(app)({"type": "http"}, None, None))
+os._exit(0)  # the model is still being loaded
+"""
+    outcome = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT, env=os.environ | {"CROSSMODAL_MODEL": "tiny"}, capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert outcome.stdout.splitlines()[-1] == "False"
+
+
 ARBITER = """
 from circus import get_arbiter
 {supervise}

@@ -19,7 +19,7 @@ from tests.builders import item, unit
 
 IMAGES = Partition("acme", Modality.IMAGE)
 POINT = Point(item("a"), unit(1, 0, 0))
-PICTURE = Picture(b"bytes", POINT.item.content_hash, np.zeros((1, 1, 3), dtype=np.uint8), b"small")
+PICTURE = Picture(b"bytes", np.zeros((1, 1, 3), dtype=np.uint8), b"small")
 
 
 class SlowStore(ExactStore):
@@ -51,7 +51,7 @@ def media(tmp_path: Path) -> MediaStore:
 
 async def test_an_update_does_not_bring_back_what_was_deleted(store: SlowStore, media: MediaStore) -> None:
     writer = ItemWriter(store, media)
-    await writer.write(IMAGES, [POINT], [PICTURE])
+    await writer.write(IMAGES, [POINT], {POINT.item.content_hash: PICTURE})
     changed = Point(replace(POINT.item, metadata={"v": 2}), POINT.embedding)
     await writer.update(IMAGES, [changed])
     (found,) = await store.fetch(IMAGES, ["a"])
@@ -66,7 +66,7 @@ async def test_an_update_does_not_bring_back_what_was_deleted(store: SlowStore, 
 async def test_an_update_leaves_other_content_alone(store: SlowStore, media: MediaStore) -> None:
     writer = ItemWriter(store, media)
     other = Point(replace(POINT.item, content_hash="f" * 64), POINT.embedding)
-    await writer.write(IMAGES, [other], [])
+    await writer.write(IMAGES, [other], {})
     await writer.update(IMAGES, [POINT])
     (found,) = await store.fetch(IMAGES, ["a"])
     assert found is not None
@@ -79,7 +79,11 @@ async def test_whatever_the_order_of_writing_and_deleting_an_item_has_its_file(
     writer = ItemWriter(store, media)
     changed = Point(replace(POINT.item, metadata={"v": 2}), POINT.embedding)
     for turn in range(60):
-        jobs = [writer.write(IMAGES, [POINT], [PICTURE]), writer.remove(IMAGES, "a"), writer.update(IMAGES, [changed])]
+        jobs = [
+            writer.write(IMAGES, [POINT], {POINT.item.content_hash: PICTURE}),
+            writer.remove(IMAGES, "a"),
+            writer.update(IMAGES, [changed]),
+        ]
         await asyncio.gather(*(jobs[(turn + step) % 3] for step in range(3)))
         (found,) = await store.fetch(IMAGES, ["a"])
         if found is None:
