@@ -14,6 +14,7 @@ which is too short for many clients of pictures.
 """
 
 import argparse
+import statistics
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -187,10 +188,12 @@ class Run:
         return found
 
     def best_ceilings(self) -> dict[str, dict[str, tuple[float, int]]]:
-        """By runtime and kind, the median rate and its batch."""
-        found = {}
+        """By runtime and kind, the median rate, and the batch that it, or the next higher one, was reached with."""
+        found: dict[str, dict[str, tuple[float, int]]] = defaultdict(dict)
         for name, rounds in self._ceilings.items():
-            found[name] = {kind: sorted(each[kind] for each in rounds)[len(rounds) // 2] for kind in KINDS}
+            for kind in KINDS:
+                best = sorted(each[kind] for each in rounds)
+                found[name][kind] = statistics.median(rate for rate, _ in best), best[len(best) // 2][1]
         return found
 
 
