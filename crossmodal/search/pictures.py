@@ -30,7 +30,7 @@ _MEGAPIXELS_PER_SECOND = 50.0
 class Picture:
     """A checked picture: its bytes as they came, and uint8 [size, size, 3] for the model.
 
-    ``thumbnail`` and ``signature`` are empty unless they were asked for; ``megapixels`` is the width times the height of the encoded picture
+    ``thumbnail``, ``signature`` and ``content_hash`` are empty unless they were asked for; ``megapixels`` is the width times the height of the encoded picture
     in millions.
     """
 
@@ -39,6 +39,7 @@ class Picture:
     thumbnail: bytes = b""
     megapixels: float = 0.0
     signature: bytes = b""
+    content_hash: str = ""
 
 
 class _Turns:
@@ -127,9 +128,10 @@ class PictureReader:
         preprocessing: Preprocessing,
         *,
         thumbnail: bool = False,
+        hashed: bool = False,
         lane: Lane = Lane.INTERACTIVE,
     ) -> Picture:
-        """Decode and resize for the model; with ``thumbnail`` make what is kept, too: that and the signature.
+        """Decode and resize for the model; with ``thumbnail`` make what is kept, too: that and the signature; ``hashed``: its hash.
 
         Raises ``Overloaded`` when too many wait already, and what ``Decoder.prepare`` raises. A picture nobody waits for
         any more is not begun.
@@ -140,7 +142,7 @@ class PictureReader:
                 decoder = await self._turns.take(lane)
                 record_wait("decoder", lane, time.perf_counter() - asked)
             reading = asyncio.get_running_loop().run_in_executor(
-                self._waiters, self._read, decoder, content, preprocessing, thumbnail
+                self._waiters, self._read, decoder, content, preprocessing, thumbnail, hashed
             )
             # What was begun goes on when the client leaves, and its process is busy until it ends.
             reading.add_done_callback(lambda _: self._turns.give(decoder))
@@ -179,7 +181,13 @@ class PictureReader:
             self._queued -= 1
 
     @staticmethod
-    def _read(decoder: Decoder, content: bytes, preprocessing: Preprocessing, thumbnail: bool) -> Picture:  # noqa: FBT001
+    def _read(
+        decoder: Decoder,
+        content: bytes,
+        preprocessing: Preprocessing,
+        thumbnail: bool,  # noqa: FBT001
+        hashed: bool,  # noqa: FBT001
+    ) -> Picture:
         prepared = decoder.prepare(content, preprocessing, thumbnail=thumbnail)
         return Picture(
             content,
@@ -187,4 +195,5 @@ class PictureReader:
             prepared.thumbnail,
             prepared.width * prepared.height / _MEGA,
             prepared.signature,
+            hash_content(content) if hashed else "",
         )

@@ -160,9 +160,9 @@ class Querying:
             case AskedPicture(content, weight):
                 charge(items=1)
                 info = await self._encoder.info()
-                picture = await self._pictures.read(content, info.preprocessing)
+                picture = await self._pictures.read(content, info.preprocessing, hashed=True)
                 embeddings = await self._encoder.embed_pixels(picture.pixels[None])
-                return _Read(Part(embeddings[0], Modality.IMAGE, weight), await self._pictures.hash(content))
+                return _Read(Part(embeddings[0], Modality.IMAGE, weight), picture.content_hash)
             case AskedItem(modality, item_id, weight):
                 point = stored.get((modality, item_id))
                 if point is None:

@@ -83,15 +83,14 @@ class _Pictures:
             async with self._files:
                 try:
                     content = await asyncio.to_thread(read_file, path, self._container.settings.max_image_bytes)
-                    picture = await self._container.pictures.read(content, preprocessing, lane=Lane.BULK)
+                    picture = await self._container.pictures.read(content, preprocessing, hashed=True, lane=Lane.BULK)
                 except (ClientError, DeadlineExceeded) as fault:
                     self.faults[number] = fault
                     return
-            content_hash = await self._container.pictures.hash(content)
-            if content_hash not in self.rows:
-                self.rows[content_hash] = len(self.rows)
-                fresh.append((self.rows[content_hash], picture.pixels))
-            self.places[number] = self.rows[content_hash]
+            if picture.content_hash not in self.rows:
+                self.rows[picture.content_hash] = len(self.rows)
+                fresh.append((self.rows[picture.content_hash], picture.pixels))
+            self.places[number] = self.rows[picture.content_hash]
 
         await asyncio.gather(*(read(number, path) for number, path in numbered))
         if fresh:

@@ -38,8 +38,9 @@ def pids(reader: PictureReader) -> list[int]:
 async def test_a_picture_with_all_that_is_made_of_it(reader: PictureReader) -> None:
     picture = await reader.read(SMALL, PREPARING, thumbnail=True)
     assert picture.content == SMALL
-    assert picture.content is SMALL
-    assert await reader.hash(SMALL) == hash_content(SMALL)
+    assert picture.content_hash == ""
+    hashed = await reader.read(SMALL, PREPARING, hashed=True)
+    assert hashed.content_hash == hash_content(SMALL) == await reader.hash(SMALL)
     assert picture.pixels.shape == (32, 32, 3)
     assert (picture.pixels == RED).all()
     assert media_type(picture.thumbnail) == "image/webp"
