@@ -19,7 +19,10 @@ _M_MMAP_THRESHOLD: Final = -3
 """Names of mallopt(3)."""
 
 MAPPED_BYTES: Final = 2**22
-"""From so many on a block is mapped by itself, and unmapped when it is freed. A request's pixels are smaller, its body may be larger."""
+"""From so many on a block is mapped by itself, and unmapped when it is freed. A request's pixels are smaller, its body may be larger.
+
+With 1 MiB the pixels of 16 pictures are put together in 1.2 ms instead of 0.3; 750 uploads, a fifth of 10 to 14 MB, leave 24 MB instead of 54.
+"""
 KEPT_BYTES: Final = 8 * 2**20
 """What an arena keeps at its end: the pixels of fifty pictures."""
 
