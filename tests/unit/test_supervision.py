@@ -303,7 +303,7 @@ print([name for name in heavy if name in sys.modules], service.app)
     assert outcome.stdout.splitlines()[-1] == "[] None"
 
 
-def test_bentoml_makes_no_spans_of_what_an_encoder_is_asked() -> None:
+def test_bentoml_makes_no_spans_of_what_an_encoder_is_asked(tmp_path: Path) -> None:
     program = """
 import sys
 sys.argv[:] = ["/lib/worker/service.py", "--service-name", "Encoder"]
@@ -318,7 +318,8 @@ os._exit(0)  # the model is still being loaded
 """
     outcome = subprocess.run(
         [sys.executable, "-c", program],
-        cwd=ROOT, env=os.environ | {"CROSSMODAL_MODEL": "tiny"}, capture_output=True, text=True, timeout=60, check=True,
+        cwd=ROOT, env=os.environ | {"CROSSMODAL_MODEL": "tiny", "CROSSMODAL_DATA": str(tmp_path)},
+        capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip
     assert outcome.stdout.splitlines()[-1] == "False"
 

@@ -285,7 +285,7 @@ def run(script: str, *arguments: str) -> subprocess.Popen[str]:
 PARENT = """
 import sys, time
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 from crossmodal.imaging import ImageLimits
 from crossmodal.imaging.decoder import Decoder
 from tests.unit.imaging.test_decoder import PREPARING
@@ -314,7 +314,7 @@ def test_no_process_outlives_a_service_that_was_killed(tmp_path: Path, busy: boo
 CONFINED = """
 import sys
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 from crossmodal.errors import ImageTooLarge
 from crossmodal.imaging import worker
 from tests.unit.imaging.test_decoder import PREPARING, SMALL
