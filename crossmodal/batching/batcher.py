@@ -6,10 +6,10 @@ before bulk work, and a bulk batch is kept short, because whoever comes next has
 grow follows from what the last ones took (``pace.py``): there is no latency to tune, and no size beyond the limit that
 memory sets.
 
-With several batches in flight the next one is prepared while the device still runs the first. It is launched behind that
-one only if it is at least half as large, or full: otherwise the places would fill with batches of one. Much that waits
-for several free places is shared out among them, or those who all got their answers at once would ask again at once, and
-the device would idle while the host prepares their one batch.
+With several batches in flight the next one is prepared while the device still runs the first, or has a part of its cores.
+It is launched behind one of its kind and lane only if it is at least half as large, or full: otherwise the places would fill
+with batches of one. Much that waits for several free places is shared out among them, or those who all got their answers
+at once would ask again at once, and the device would idle while the host prepares their one batch.
 
 Faults stay with their item: when a batch fails its items are run again one by one, and only those that fail alone
 get the error. Items whose request has gone are dropped before they cost anything.
@@ -29,7 +29,7 @@ from itertools import islice
 from typing import Any
 
 from crossmodal import tracing
-from crossmodal.batching.pace import Pace
+from crossmodal.batching.pace import OneByOne, Pace, SideBySide, Timing
 from crossmodal.batching.queues import Job, Queue, Turns, load_of
 from crossmodal.batching.work import BatchObserver, Kind, Lane, Outcome, Silent
 from crossmodal.errors import ModelUnavailable, Overloaded, Shed
@@ -43,6 +43,7 @@ _WHOLE = 16
 
 @dataclass(frozen=True, slots=True)
 class _Running:
+    queue: Queue
     began: float
     items: int
 
@@ -57,10 +58,14 @@ class Batcher:
         max_queued: int,
         max_wait: float = math.inf,
         in_flight: int = 1,
+        side_by_side: bool = False,
         observer: BatchObserver | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        """``max_queued`` items may wait in all queues together, each for ``max_wait`` seconds by the estimate of now."""
+        """``max_queued`` items may wait in all queues together, each for ``max_wait`` seconds by the estimate of now.
+
+        ``side_by_side`` says that batches in flight are computed at the same time, rather than one after the other.
+        """
         self._queues = {(lane, kind.name): Queue(kind, lane) for lane in Lane for kind in kinds}
         self._paces = {kind.name: Pace() for kind in kinds}
         self._max_queued = max_queued
@@ -71,7 +76,7 @@ class Batcher:
         self._threads = ThreadPoolExecutor(in_flight, thread_name_prefix="model")
         self._turns = Turns()
         self._running: dict[asyncio.Task[None], _Running] = {}
-        self._last_ended = -math.inf
+        self._timing: Timing = SideBySide() if side_by_side else OneByOne()
         self._queued = 0
         self._woken = False
         self._closed = False
@@ -167,17 +172,18 @@ class Batcher:
         while len(self._running) < self._in_flight:
             for queue in self._queues.values():
                 self._queued -= queue.drop_abandoned()
-            chosen = self._turns.choose(list(self._queues.values()))
-            if chosen is None or not self._is_worth_it(chosen):
+            chosen = self._turns.choose(list(self._queues.values()), self._is_worth_it)
+            if chosen is None:
                 return
             self._launch(chosen)
 
     def _is_worth_it(self, queue: Queue) -> bool:
-        """Whether a batch of it may be launched now: behind others a small one waits for company."""
-        if not self._running:
-            return True
-        *_, last = self._running.values()
-        return len(queue.jobs) >= min(queue.limit, last.items / 2)
+        """Whether a batch of it may be launched now: behind others of it a small one waits for company.
+
+        For others than its own it would be waiting in vain, and whatever waits behind it too.
+        """
+        before = [running.items for running in self._running.values() if running.queue is queue]
+        return not before or len(queue.jobs) >= min(queue.limit, before[-1] / 2)
 
     def _launch(self, queue: Queue) -> None:
         share = math.ceil(len(queue.jobs) / (self._in_flight - len(self._running)))
@@ -187,8 +193,9 @@ class Batcher:
         began = self._clock()
         for job in batch:
             job.started = began
-        task = asyncio.get_running_loop().create_task(self._run(queue, batch, began))
-        self._running[task] = _Running(began, len(batch))
+        begun = self._timing.begin(began)
+        task = asyncio.get_running_loop().create_task(self._run(queue, batch, began, begun))
+        self._running[task] = _Running(queue, began, len(batch))
         task.add_done_callback(self._landed)
 
     def _landed(self, task: asyncio.Task[None]) -> None:
@@ -196,11 +203,11 @@ class Batcher:
         if not task.cancelled():
             self._fill()
 
-    async def _run(self, queue: Queue, batch: list[Job], began: float) -> None:
+    async def _run(self, queue: Queue, batch: list[Job], began: float, begun: float) -> None:
         try:
             results = await asyncio.get_running_loop().run_in_executor(self._threads, _attempt, queue.kind, batch)
             ended = self._clock()
-            self._note(queue.kind, batch, results, began, ended)
+            self._note(queue.kind, batch, results, self._timing.end(begun, ended))
             for job, result in zip(batch, results, strict=True):
                 job.ended = ended
                 if job.future.done():
@@ -223,10 +230,8 @@ class Batcher:
             # A broken observer must stop nobody.
             logger.exception("the batch observer failed")
 
-    def _note(self, kind: Kind, batch: Sequence[Job], results: Sequence[Any], began: float, ended: float) -> None:
-        """Learn from a batch. Behind another one it had the device from when that one ended."""
-        seconds = ended - max(began, self._last_ended)
-        self._last_ended = ended
+    def _note(self, kind: Kind, batch: Sequence[Job], results: Sequence[Any], seconds: float) -> None:
+        """Learn from a batch."""
         in_one_run = not any(isinstance(result, _Failure) for result in results)  # else it was run again one by one
         self._paces[kind.name].note(items=len(batch), load=load_of(batch), seconds=seconds, in_one_run=in_one_run)
 

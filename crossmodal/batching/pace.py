@@ -10,7 +10,7 @@ The load of a batch is what it is padded to: its items times the size of the lar
 import math
 import statistics
 from collections import deque
-from typing import Final
+from typing import Final, Protocol
 
 FIXED_SHARE: Final = 0.05
 """The share of a batch's time that the fixed cost may have: what a larger batch could gain in throughput at most."""
@@ -29,6 +29,60 @@ _RECENT: Final = 15
 """The time an item takes is the median over so many batches; the first ones of a process are slow."""
 _ENOUGH: Final = 5
 """Before so many batches were run nothing is said of an item's time."""
+
+
+class Timing(Protocol):
+    """What part of the device's time each of several batches in flight has."""
+
+    def begin(self, now: float) -> float:
+        """A batch begins; returns what its ``end`` has to be given."""
+
+    def end(self, begun: float, now: float) -> float:
+        """It ends; returns the seconds that it had the device for itself, or would have."""
+
+
+class OneByOne:
+    """The device computes a batch after the other: one behind another has it from when that one ended."""
+
+    def __init__(self) -> None:
+        self._last_ended = -math.inf
+
+    def begin(self, now: float) -> float:
+        """See ``Timing``."""
+        return now
+
+    def end(self, begun: float, now: float) -> float:
+        """See ``Timing``."""
+        seconds = now - max(begun, self._last_ended)
+        self._last_ended = now
+        return seconds
+
+
+class SideBySide:
+    """The device computes all batches in flight at a time: each has its share of every second."""
+
+    def __init__(self) -> None:
+        self._running = 0
+        self._now = 0.0
+        self._shares = 0.0
+
+    def begin(self, now: float) -> float:
+        """See ``Timing``."""
+        self._advance(now)
+        self._running += 1
+        return self._shares
+
+    def end(self, begun: float, now: float) -> float:
+        """See ``Timing``."""
+        self._advance(now)
+        self._running -= 1
+        return self._shares - begun
+
+    def _advance(self, now: float) -> None:
+        """``_shares`` is what a batch that ran all the time would have had."""
+        if self._running:
+            self._shares += (now - self._now) / self._running
+        self._now = now
 
 
 class Pace:

@@ -86,14 +86,14 @@ class Turns:
     def __init__(self) -> None:
         self._interactive_run = 0
 
-    def choose(self, queues: Sequence[Queue]) -> Queue | None:
-        """The queue that is next; None if nothing waits."""
+    def choose(self, queues: Sequence[Queue], is_worth_it: Callable[[Queue], bool]) -> Queue | None:
+        """The queue that is next, of those that are worth it; None if none is, or none of the lane whose turn it is."""
         waiting = [queue for queue in queues if queue.jobs]
         interactive = [queue for queue in waiting if queue.lane is Lane.INTERACTIVE]
         bulk = [queue for queue in waiting if queue.lane is Lane.BULK]
         bulk_is_due = bool(bulk) and self._interactive_run >= BULK_TURN
         chosen = bulk if bulk_is_due or not interactive else interactive
-        return min(chosen, key=lambda queue: queue.jobs[0].arrived, default=None)
+        return min(filter(is_worth_it, chosen), key=lambda queue: queue.jobs[0].arrived, default=None)
 
     def took(self, lane: Lane) -> None:
         """A batch of ``lane`` is launched."""

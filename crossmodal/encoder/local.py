@@ -50,6 +50,7 @@ class LocalEncoder:
             max_queued=limits.queued,
             max_wait=limits.wait,
             in_flight=model.info.calls,
+            side_by_side=model.info.side_by_side,
             observer=observer,
         )
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from crossmodal.batching import Batcher, Kind, Lane
-from crossmodal.batching.pace import LEAST_ITEMS, Pace
+from crossmodal.batching.pace import LEAST_ITEMS, OneByOne, Pace, SideBySide
 from crossmodal.errors import Overloaded
 
 Seconds = Callable[[int], float]
@@ -92,6 +92,24 @@ def test_a_batch_that_was_run_in_pieces_tells_only_what_an_item_takes() -> None:
         pace.note(items=64, load=64, seconds=6.4, in_one_run=False)
     assert pace.item_seconds == pytest.approx(0.1)
     assert pace.line() is None
+
+
+def test_of_batches_one_after_another_each_has_the_device_from_when_the_one_before_ended() -> None:
+    timing = OneByOne()
+    first, second = timing.begin(1.0), timing.begin(2.0)
+    assert timing.end(first, 4.0) == 3.0
+    assert timing.end(second, 5.0) == 1.0
+    assert timing.end(timing.begin(8.0), 9.0) == 1.0
+
+
+def test_of_batches_side_by_side_each_has_its_share_of_the_device() -> None:
+    timing = SideBySide()
+    first, second = timing.begin(1.0), timing.begin(2.0)
+    third = timing.begin(4.0)
+    assert timing.end(first, 7.0) == pytest.approx(1 + 2 / 2 + 3 / 3)
+    assert timing.end(second, 9.0) == pytest.approx(2 / 2 + 3 / 3 + 2 / 2)
+    assert timing.end(third, 10.0) == pytest.approx(3 / 3 + 2 / 2 + 1)
+    assert timing.end(timing.begin(20.0), 21.0) == pytest.approx(1.0)
 
 
 class Clock:
@@ -280,6 +298,80 @@ async def test_a_small_batch_waits_for_company_behind_a_large_one(gate: Gate, cl
     gate.end(0)
     gate.end(1)
     await asyncio.gather(large, last, *small)
+    await batcher.close()
+
+
+async def test_a_small_batch_of_another_kind_waits_for_nobody(gate: Gate, clock: Clock) -> None:
+    kinds = [Kind(name, gate, max_items=8, bulk_items=4) for name in ("image", "text")]
+    batcher = Batcher(kinds, max_queued=1000, in_flight=2, clock=clock)
+    large = asyncio.create_task(batcher.submit("image", list("abcdef")))
+    await gate.has_begun()
+    older = asyncio.create_task(batcher.submit("image", ["g"]))  # waits for company, and holds nobody up
+    await settle()
+    other = asyncio.create_task(batcher.submit("text", ["x"]))
+    await gate.has_begun()
+    assert gate.batches == [list("abcdef"), ["x"]]
+    for number in (1, 0):
+        gate.end(number)
+    await asyncio.gather(large, other)
+    await gate.has_begun()
+    gate.end(2)
+    await older
+    await batcher.close()
+
+
+async def test_a_lone_request_waits_for_one_bulk_batch_of_two(gate: Gate, clock: Clock) -> None:
+    batcher = two_in_flight(gate, clock)
+    bulk = ask(batcher, *"stuvwxyz", lane=Lane.BULK)
+    await gate.has_begun()
+    await gate.has_begun()
+    lone = ask(batcher, "a")
+    await settle()
+    gate.end(1)
+    await gate.has_begun()
+    assert gate.batches[2] == ["a"]
+    for number in (0, 2):
+        gate.end(number)
+    await asyncio.gather(bulk, lone)
+    await batcher.close()
+
+
+async def test_bulk_takes_no_place_that_interactive_work_waits_for(gate: Gate, clock: Clock) -> None:
+    batcher = two_in_flight(gate, clock)
+    large = ask(batcher, *"abcdef")
+    await gate.has_begun()
+    small, bulk = ask(batcher, "x"), ask(batcher, *"stuv", lane=Lane.BULK)
+    await settle()
+    assert gate.batches == [list("abcdef")]
+    gate.end(0)
+    await gate.has_begun()
+    await gate.has_begun()
+    assert sorted(map(len, gate.batches)) == [1, 4, 6]
+    for number in (1, 2):
+        gate.end(number)
+    await asyncio.gather(large, small, bulk)
+    await batcher.close()
+
+
+async def test_what_waits_is_estimated_where_batches_run_side_by_side(gate: Gate, clock: Clock) -> None:
+    kind = Kind("text", gate, max_items=1, bulk_items=1)
+    batcher = Batcher([kind], max_queued=1000, max_wait=20, in_flight=2, side_by_side=True, clock=clock)
+    for pair in range(8):
+        both = ask(batcher, "a", "b")
+        await gate.has_begun()
+        await gate.has_begun()
+        gate.end(2 * pair, after=2)  # together, in two seconds: one for each
+        gate.end(2 * pair + 1)
+        await both
+    running, waiting = ask(batcher, "a", "b"), ask(batcher, *"uvwxyz" * 4)
+    await gate.has_begun()
+    await gate.has_begun()
+    with pytest.raises(Overloaded, match="will take it 24 seconds"):
+        await batcher.submit("text", ["late"])
+    waiting.cancel()
+    for number in (16, 17):
+        gate.end(number)
+    await running
     await batcher.close()
 
 
