@@ -15,6 +15,7 @@ from crossmodal.clip.base import ModelInfo, TextEmbeddings
 from crossmodal.clip.device import Precision
 from crossmodal.clip.exported import Export, Variant, fingerprint_in, read_references, read_tokenizer, variant_of
 from crossmodal.clip.openvino_library import openvino
+from crossmodal.clip.openvino_tower import Cores, Tower
 from crossmodal.errors import ConfigurationError
 from crossmodal.records import Embeddings, Pixels, Profile, Statistics
 
@@ -68,20 +69,20 @@ class OpenVinoClip:
         self._tokenizer = read_tokenizer(folder, export, export.name)
         self._any_length = export.any_length
         properties = {
-            "PERFORMANCE_HINT": "LATENCY",
-            "NUM_STREAMS": 1,  # a second one would share the same cores
             "ENABLE_CPU_PINNING": False,  # several processes would be pinned to the same cores, beside the decoders
             "INFERENCE_PRECISION_HINT": _HINTS[precision],
             **({} if threads is None else {"INFERENCE_NUM_THREADS": threads}),
             **({} if cache is None else _caching(cache / _identity(variant))),
         }
         try:
-            images, texts = _compile([folder / variant.images, folder / variant.texts], properties)
-            self._images, self._texts = images.create_infer_request(), texts.create_infer_request()
-            found = precision if precision == "int8" else _precision_of(images)
-            self.info = _info(export, fingerprint_in(variant, profile, export.name), profile, calibration, found)
+            self._images, self._texts = _towers([folder / variant.images, folder / variant.texts], properties)
+            found = precision if precision == "int8" else _precision_of(self._images)
+            fingerprint = fingerprint_in(variant, profile, export.name)
+            self.info = _info(export, fingerprint, profile, calibration, found, self._images.calls)
             if checked:
                 self._check(read_references(folder, variant.references, export.name))
+                for tower in (self._images, self._texts):  # both ran
+                    tower.release_file()
         except RuntimeError as error:
             reason = " ".join(str(error).split())[:200]
             raise OtherEmbeddings(f"Model {export.name}: OpenVINO cannot run its export here: {reason}") from error
@@ -126,15 +127,20 @@ def shared_length(longest: int, texts: int) -> int:
     return -(-longest // step) * step
 
 
-def _compile(graphs: Sequence[Path], properties: Mapping[str, Any]) -> list[Any]:
+def _towers(graphs: Sequence[Path], properties: Mapping[str, Any]) -> list[Tower]:
     """Compile beside one another: each compiles mostly in one thread, without Python's lock, and a start waits for all."""
-    core = openvino().Core()
+    cores = Cores()
     with ThreadPoolExecutor(len(graphs)) as pool:
-        return list(pool.map(lambda graph: core.compile_model(graph, "CPU", properties), graphs))
+        return list(pool.map(lambda graph: Tower(graph, properties, cores), graphs))
 
 
 def _info(
-    export: Export, fingerprint: str, profile: Profile, calibration: Statistics | None, precision: Precision
+    export: Export,
+    fingerprint: str,
+    profile: Profile,
+    calibration: Statistics | None,
+    precision: Precision,
+    calls: int,
 ) -> ModelInfo:
     return ModelInfo(
         name=export.name,
@@ -147,13 +153,15 @@ def _info(
         logit_scale=export.logit_scale,
         logit_bias=export.logit_bias,
         calibration=calibration or {},
+        calls=calls,
+        side_by_side=calls > 1,
         runtime="openvino",
     )
 
 
-def _precision_of(compiled: Any) -> Precision:
+def _precision_of(tower: Tower) -> Precision:
     """What it computes in: bf16 that was asked for is not had on every CPU."""
-    return "bf16" if compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name() == "bf16" else "fp32"
+    return "bf16" if tower.precision == "bf16" else "fp32"
 
 
 def _identity(variant: Variant) -> str:
@@ -171,7 +179,7 @@ def _caching(folder: Path) -> dict[str, str]:
     return {"CACHE_DIR": str(folder), "CACHE_MODE": "OPTIMIZE_SIZE"}
 
 
-def _unit_rows(request: Any, batch: Any) -> Embeddings:
-    features = request.infer([np.ascontiguousarray(batch)])[0]
+def _unit_rows(tower: Tower, batch: Any) -> Embeddings:
+    features = tower.features(batch)
     rows: Embeddings = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
     return rows

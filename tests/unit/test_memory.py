@@ -1,10 +1,13 @@
-"""Memory that was freed by threads goes back to the system."""
+"""Memory that was freed by threads, and that of mapped files, goes back to the system."""
 
+import mmap
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from crossmodal.memory import release_mapped
 from tools.servers import ROOT
 
 PROBE = """
@@ -46,3 +49,44 @@ def grown(how: str) -> float:
 def test_threads_that_wait_hold_no_memory_that_they_freed() -> None:
     # 12 threads, each of which may keep no more than 8 MiB, against what glibc keeps where it is not told otherwise
     assert grown("little") < 100 < grown("as it is")
+
+
+def resident(path: Path) -> int:
+    """Kilobytes of the file that this process has in its memory."""
+    kilobytes, here = 0, False
+    for line in Path("/proc/self/smaps").read_text(encoding="utf-8").splitlines():
+        if "-" in line.split()[0]:
+            here = line.endswith(f" {path}")
+        elif here and line.startswith("Rss:"):
+            kilobytes += int(line.split()[1])
+    return kilobytes
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "with a space.bin"
+    path.write_bytes(bytes(range(256)) * 4096)
+    return path
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="mappings are looked up in /proc")
+def test_pages_that_were_read_are_given_back_and_can_be_read_again(file: Path) -> None:
+    with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        assert mapped[:] == file.read_bytes()
+        assert resident(file) == 1024
+        assert release_mapped(file.parent / ".." / file.parent.name / file.name) == 2**20
+        assert resident(file) == 0
+        assert mapped[:] == file.read_bytes()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="mappings are looked up in /proc")
+def test_what_was_written_to_a_mapping_is_not_lost(file: Path) -> None:
+    with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_COPY) as mapped:
+        mapped[5000] = 0
+        assert release_mapped(file) == 0
+        assert mapped[5000] == 0
+
+
+def test_a_file_that_nobody_mapped_is_none_to_give_back(file: Path) -> None:
+    assert release_mapped(file) == 0
+    assert release_mapped(file / "nowhere") == 0

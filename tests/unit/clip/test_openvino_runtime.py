@@ -123,7 +123,7 @@ def test_a_profile_changes_the_fingerprint_as_in_pytorch(exports: Path, small_fo
 def test_threads_are_kept_to(exports: Path) -> None:
     model = load_model(f"local-dir:{exports}", device="cpu", threads=1)
     assert isinstance(model, OpenVinoClip)
-    for request in (model._images, model._texts):
+    for request in (model._images._whole, model._texts._whole):
         assert request.get_compiled_model().get_property("INFERENCE_NUM_THREADS") == 1
         assert request.get_compiled_model().get_property("NUM_STREAMS") == 1
 

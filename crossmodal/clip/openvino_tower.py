@@ -1,0 +1,124 @@
+"""A compiled tower for a call on all threads, and for several calls beside one another on a share of them each.
+
+The threads of one call wait for each other in every layer, and all of them wait long where one's core is taken by a decoder
+or by another process. Calls with threads of their own wait for nobody, but one that is alone would leave cores idle.
+"""
+
+import threading
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any, Final
+
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+
+from crossmodal.clip.openvino_library import openvino
+from crossmodal.memory import release_mapped
+
+__all__ = ["CALLS", "Cores", "Tower"]
+
+_log = structlog.get_logger(__name__)
+
+CALLS: Final = 2
+"""So many calls compute beside one another, where there are as many threads."""
+
+_WHOLE: Final = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1}
+_DIVIDED: Final = {"PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": CALLS}
+
+_towers: Counter[Path] = Counter()
+"""How many were ever made of each graph in this process."""
+_making = threading.Lock()
+
+
+class Cores:
+    """Who computes on them now, in whichever tower."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._computing = 0
+
+    @contextmanager
+    def taken(self) -> Iterator[bool]:
+        """Compute inside; says whether somebody else was computing when it began."""
+        with self._lock:
+            shared = self._computing > 0
+            self._computing += 1
+        try:
+            yield shared
+        finally:
+            with self._lock:
+                self._computing -= 1
+
+
+class Tower:
+    """One tower of a model: ``graph`` compiled with ``properties``; may be called from several threads.
+
+    A call that begins while another computes gets a share of the threads. What it takes, the graph compiled a second time with
+    weights of its own, is made when calls first meet, beside them; until it is there, or if it cannot be made, a call
+    waits for the one before it. RuntimeError if the graph cannot be compiled or run.
+    """
+
+    def __init__(self, graph: Path, properties: Mapping[str, Any], cores: Cores) -> None:
+        self._graph, self._properties, self._cores = graph.resolve(), properties, cores
+        with _making:
+            _towers[self._graph] += 1
+        compiled = self._compile(_WHOLE)
+        self._whole, self._turn = compiled.create_infer_request(), threading.Lock()
+        self.precision: str = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+        self.calls = min(CALLS, compiled.get_property("INFERENCE_NUM_THREADS"))
+        self._begun = threading.Lock()
+        self._shares: SimpleQueue[Any] | None = None
+
+    def features(self, batch: NDArray[Any]) -> NDArray[np.float32]:
+        """Float32 [n, dim], of any length, of a batch of n."""
+        inputs = [np.ascontiguousarray(batch)]
+        with self._cores.taken() as shared:
+            shares = self._divided(inputs) if shared and self.calls > 1 else None
+            if shares is None:
+                with self._turn:
+                    return _infer(self._whole, inputs)
+            request = shares.get()
+            try:
+                return _infer(request, inputs)
+            finally:
+                shares.put(request)
+
+    def release_file(self) -> None:
+        """Give back the pages of the graph's file: once it ran, what is computed with are copies of the weights in other numbers.
+
+        Only where this is the file's only tower ever, and nobody unmaps it meanwhile.
+        """
+        with _making:
+            if _towers[self._graph] == 1:
+                release_mapped(self._graph.with_suffix(".bin"))
+
+    def _compile(self, how: Mapping[str, Any]) -> Any:
+        return openvino().Core().compile_model(self._graph, "CPU", {**self._properties, **how})
+
+    def _divided(self, inputs: list[NDArray[Any]]) -> SimpleQueue[Any] | None:
+        """Requests that have a share of the threads each; None where there are none yet, which begins to make them."""
+        if self._begun.acquire(blocking=False):
+            threading.Thread(target=self._divide, args=(inputs,), name="openvino-divide").start()
+        return self._shares
+
+    def _divide(self, inputs: list[NDArray[Any]]) -> None:
+        try:
+            compiled = self._compile(_DIVIDED)
+            shares: SimpleQueue[Any] = SimpleQueue()
+            for _ in range(self.calls):
+                request = compiled.create_infer_request()
+                _infer(request, inputs)  # prepares the weights, and kernels for this shape
+                shares.put(request)
+            self._shares = shares
+            self.release_file()
+        except RuntimeError as error:
+            _log.warning("clip_not_divided", graph=self._graph.name, reason=" ".join(str(error).split())[:200])
+
+
+def _infer(request: Any, inputs: list[NDArray[Any]]) -> NDArray[np.float32]:
+    features: NDArray[np.float32] = request.infer(inputs)[0]
+    return features
