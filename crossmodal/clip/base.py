@@ -21,8 +21,8 @@ class ModelInfo:
     how its cosines are spread and what they mean, where the model's folder says so in ``calibration.json``.
 
     ``calls`` is how many calls the model takes at a time: more than one where the host prepares the next while the device
-    works, or where calls are computed ``side_by_side``. ``batch_images`` and ``batch_texts`` are the items from which a batch gains little on its device. ``runtime`` is
-    what runs it.
+    works, or where calls are computed ``side_by_side``. ``batch_images`` and ``batch_texts`` are the items from which a
+    batch gains little on its device. ``runtime`` is what runs it.
     """
 
     name: str
@@ -35,11 +35,12 @@ class ModelInfo:
     logit_scale: float
     logit_bias: float | None
     calibration: Statistics = field(default_factory=dict)
+    # How it computes is not what it computes: two models may be equal in all but these.
     calls: int = field(default=1, compare=False)
     side_by_side: bool = field(default=False, compare=False)
-    batch_images: int = 16
-    batch_texts: int = 32
-    runtime: Runtime = field(default="torch", compare=False)  # the embeddings are the same
+    batch_images: int = field(default=16, compare=False)
+    batch_texts: int = field(default=32, compare=False)
+    runtime: Runtime = field(default="torch", compare=False)
 
 
 class TextEmbeddings(NamedTuple):
