@@ -11,6 +11,7 @@ cleared page by page and unmapped again. ViT-B-32 took 1.5 times the CPU time fo
 
 import ctypes
 import mmap
+import os
 from pathlib import Path
 from typing import Final
 
@@ -45,15 +46,15 @@ def release_mapped(path: Path) -> int:
     away meanwhile: what was mapped in its place would be lost. 0 where there is no such mapping, or no /proc.
     """
     try:
-        maps = Path("/proc/self/maps").read_text(errors="replace")
+        maps = Path("/proc/self/maps").read_bytes()
         madvise = ctypes.CDLL(None).madvise
     except (AttributeError, OSError):
         return 0
-    wanted, released = str(path.resolve()), 0
-    for line in maps.splitlines():
-        span, permissions, *_, name = line.split(maxsplit=5)
-        if name == wanted and "w" not in permissions:  # what was written to a private mapping is nowhere else
-            first, end = (int(address, 16) for address in span.split("-"))
+    wanted, released = os.fsencode(path.resolve()), 0
+    for line in maps.split(b"\n"):  # names are bytes; other ends of lines may be in them
+        span, permissions, *_, name = line.split(maxsplit=5) or [b"", b"", b""]
+        if name == wanted and b"w" not in permissions:  # what was written to a private mapping is nowhere else
+            first, end = (int(address, 16) for address in span.split(b"-"))
             if madvise(ctypes.c_void_p(first), ctypes.c_size_t(end - first), mmap.MADV_DONTNEED) == 0:
                 released += end - first
     return released

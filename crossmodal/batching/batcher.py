@@ -205,9 +205,12 @@ class Batcher:
 
     async def _run(self, queue: Queue, batch: list[Job], began: float, begun: float) -> None:
         try:
-            results = await asyncio.get_running_loop().run_in_executor(self._threads, _attempt, queue.kind, batch)
-            ended = self._clock()
-            self._note(queue.kind, batch, results, self._timing.end(begun, ended))
+            try:
+                results = await asyncio.get_running_loop().run_in_executor(self._threads, _attempt, queue.kind, batch)
+            finally:
+                ended = self._clock()
+                seconds = self._timing.end(begun, ended)
+            self._note(queue.kind, batch, results, seconds)
             for job, result in zip(batch, results, strict=True):
                 job.ended = ended
                 if job.future.done():

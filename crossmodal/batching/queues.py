@@ -87,13 +87,13 @@ class Turns:
         self._interactive_run = 0
 
     def choose(self, queues: Sequence[Queue], is_worth_it: Callable[[Queue], bool]) -> Queue | None:
-        """The queue that is next, of those that are worth it; None if none is, or none of the lane whose turn it is."""
+        """The queue that is next, of those that are worth it; None if none is, or if none of a lane is that goes before."""
         waiting = [queue for queue in queues if queue.jobs]
         interactive = [queue for queue in waiting if queue.lane is Lane.INTERACTIVE]
-        bulk = [queue for queue in waiting if queue.lane is Lane.BULK]
+        bulk = [queue for queue in waiting if queue.lane is Lane.BULK and is_worth_it(queue)]
         bulk_is_due = bool(bulk) and self._interactive_run >= BULK_TURN
-        chosen = bulk if bulk_is_due or not interactive else interactive
-        return min(filter(is_worth_it, chosen), key=lambda queue: queue.jobs[0].arrived, default=None)
+        chosen = bulk if bulk_is_due or not interactive else filter(is_worth_it, interactive)
+        return min(chosen, key=lambda queue: queue.jobs[0].arrived, default=None)
 
     def took(self, lane: Lane) -> None:
         """A batch of ``lane`` is launched."""

@@ -15,7 +15,7 @@ from crossmodal.clip.base import ModelInfo, TextEmbeddings
 from crossmodal.clip.device import Precision
 from crossmodal.clip.exported import Export, Variant, fingerprint_in, read_references, read_tokenizer, variant_of
 from crossmodal.clip.openvino_library import openvino
-from crossmodal.clip.openvino_tower import Cores, Tower
+from crossmodal.clip.openvino_tower import Cores, OtherEmbeddings, Tower
 from crossmodal.errors import ConfigurationError
 from crossmodal.records import Embeddings, Pixels, Profile, Statistics
 
@@ -34,10 +34,6 @@ _FINE_STEP, _COARSE_STEP = 4, 8
 _SEVERAL = 4
 """So many texts are worth the finer steps, up to ``_SHORT`` ids, where a step is a large share of a text."""
 _SHORT = 24
-
-
-class OtherEmbeddings(ConfigurationError):
-    """The exported model does not give here what it gave, or PyTorch in its place, when it was exported."""
 
 
 def native_precision() -> Precision:
@@ -78,7 +74,9 @@ class OpenVinoClip:
             **({} if cache is None else _caching(cache / _identity(variant))),
         }
         try:
-            self._images, self._texts = _towers([folder / variant.images, folder / variant.texts], properties)
+            self._images, self._texts = _towers(
+                [folder / variant.images, folder / variant.texts], properties, self_check.LEAST_COSINE[precision]
+            )
             found = precision if precision == "int8" else _precision_of(self._images)
             fingerprint = fingerprint_in(variant, profile, export.name)
             self.info = _info(export, fingerprint, profile, calibration, found, self._images.calls)
@@ -95,14 +93,14 @@ class OpenVinoClip:
         size = self.info.preprocessing.size
         if pixels.dtype != np.uint8 or pixels.shape[1:] != (size, size, 3) or not len(pixels):
             raise ValueError(f"Pixels are {pixels.dtype} {pixels.shape}, uint8 (n, {size}, {size}, 3) is needed.")
-        return _unit_rows(self._images, pixels)
+        return self._images.embed(pixels)
 
     def embed_texts(self, texts: Sequence[str]) -> TextEmbeddings:
         """Embed n >= 1 texts; any string is accepted, special tokens in it are plain characters."""
         ids, tokens, truncated = self._tokenizer.tokenize(texts)
         if self._any_length:  # positions after the longest end-of-text would be computed for nothing
             ids = ids[:, : shared_length(int(tokens.max()), len(texts))]
-        return TextEmbeddings(embeddings=_unit_rows(self._texts, ids), tokens=tokens, truncated=truncated)
+        return TextEmbeddings(embeddings=self._texts.embed(ids), tokens=tokens, truncated=truncated)
 
     def _check(self, references: Mapping[str, Embeddings]) -> None:
         ours = {
@@ -130,11 +128,11 @@ def shared_length(longest: int, texts: int) -> int:
     return -(-longest // step) * step
 
 
-def _towers(graphs: Sequence[Path], properties: Mapping[str, Any]) -> list[Tower]:
+def _towers(graphs: Sequence[Path], properties: Mapping[str, Any], least: float) -> list[Tower]:
     """Compile beside one another: each compiles mostly in one thread, without Python's lock, and a start waits for all."""
     cores = Cores()
     with ThreadPoolExecutor(len(graphs)) as pool:
-        return list(pool.map(lambda graph: Tower(graph, properties, cores), graphs))
+        return list(pool.map(lambda graph: Tower(graph, properties, cores, least=least), graphs))
 
 
 def _info(
@@ -182,9 +180,3 @@ def _caching(folder: Path) -> dict[str, str]:
         _log.warning("clip_not_cached", reason=str(error.strerror))
         return {}
     return {"CACHE_DIR": str(folder), "CACHE_MODE": "OPTIMIZE_SIZE"}
-
-
-def _unit_rows(tower: Tower, batch: Any) -> Embeddings:
-    features = tower.features(batch)
-    rows: Embeddings = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
-    return rows

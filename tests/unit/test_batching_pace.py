@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from crossmodal.batching import Batcher, Kind, Lane
+from crossmodal.batching import BULK_TURN, Batcher, Kind, Lane
 from crossmodal.batching.pace import LEAST_ITEMS, OneByOne, Pace, SideBySide
 from crossmodal.errors import Overloaded
 
@@ -350,6 +350,48 @@ async def test_bulk_takes_no_place_that_interactive_work_waits_for(gate: Gate, c
     for number in (1, 2):
         gate.end(number)
     await asyncio.gather(large, small, bulk)
+    await batcher.close()
+
+
+async def test_bulk_that_is_due_and_waits_for_company_holds_nobody_up(gate: Gate, clock: Clock) -> None:
+    kinds = [Kind(name, gate, max_items=8, bulk_items=4) for name in ("image", "text")]
+    batcher = Batcher(kinds, max_queued=1000, in_flight=2, clock=clock)
+    bulk = asyncio.create_task(batcher.submit("image", list("stuv"), Lane.BULK))
+    await gate.has_begun()
+    waits = asyncio.create_task(batcher.submit("image", ["w"], Lane.BULK))
+    await settle()
+    for number in range(1, BULK_TURN + 2):
+        lone = asyncio.create_task(batcher.submit("text", ["x"]))
+        await gate.has_begun()
+        gate.end(number)
+        await lone
+    assert gate.batches == [list("stuv"), *[["x"]] * (BULK_TURN + 1)]
+    gate.end(0)
+    await gate.has_begun()
+    gate.end(BULK_TURN + 2)
+    await asyncio.gather(bulk, waits)
+    await batcher.close()
+
+
+async def test_what_an_item_takes_is_known_after_batches_that_were_given_up(clock: Clock) -> None:
+    def run(items: Sequence[str]) -> Sequence[str]:
+        if "give up" in items:
+            raise asyncio.CancelledError
+        clock.now += 1
+        return items
+
+    kind = Kind("text", run, max_items=1, bulk_items=1)
+    batcher = Batcher([kind], max_queued=1000, max_wait=20, in_flight=2, side_by_side=True, clock=clock)
+    for _ in range(5):
+        with pytest.raises(asyncio.CancelledError):
+            await batcher.submit("text", ["give up"])
+    for _ in range(20):
+        await batcher.submit("text", ["x"])
+    waiting = ask(batcher, *"uvwxyz" * 5)
+    await asyncio.sleep(0)
+    with pytest.raises(Overloaded, match="will take it 30 seconds"):
+        await batcher.submit("text", ["late"])
+    await waiting
     await batcher.close()
 
 

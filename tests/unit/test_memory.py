@@ -54,7 +54,7 @@ def test_threads_that_wait_hold_no_memory_that_they_freed() -> None:
 def resident(path: Path) -> int:
     """Kilobytes of the file that this process has in its memory."""
     kilobytes, here = 0, False
-    for line in Path("/proc/self/smaps").read_text(encoding="utf-8").splitlines():
+    for line in Path("/proc/self/smaps").read_text(encoding="utf-8").split("\n")[:-1]:
         if "-" in line.split()[0]:
             here = line.endswith(f" {path}")
         elif here and line.startswith("Rss:"):
@@ -62,9 +62,9 @@ def resident(path: Path) -> int:
     return kilobytes
 
 
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    path = tmp_path / "with a space.bin"
+@pytest.fixture(params=["with a space.bin", "å\x0c\u2028.bin"])
+def file(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    path: Path = tmp_path / request.param
     path.write_bytes(bytes(range(256)) * 4096)
     return path
 

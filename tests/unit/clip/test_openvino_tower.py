@@ -1,6 +1,7 @@
 """Calls that meet: on shares of the threads, with the same embeddings; and the pages of the model's files."""
 
 import json
+import shutil
 import subprocess
 import sys
 import threading
@@ -151,6 +152,69 @@ def test_a_tower_that_cannot_be_divided_goes_on_as_it_was(exports: Path, monkeyp
     with ThreadPoolExecutor(4) as threads:
         for embeddings in threads.map(model.embed_pixels, [pictures(model, 3)] * 8):
             assert least_cosine(embeddings, alone) >= 0.99999
+
+
+def test_what_was_exchanged_since_the_start_is_not_served(exports: Path, tmp_path: Path) -> None:
+    shutil.copytree(exports, tmp_path / "export")
+    model = loaded(tmp_path / "export")
+    alone = model.embed_pixels(pictures(model, 3))
+    weights = tmp_path / "export" / "openvino_image.bin"
+    numbers = np.fromfile(weights, np.float32)
+    mixed = (np.abs(numbers) > 1e-4) & (np.abs(numbers) < 10)  # none of what says how axes lie
+    numbers[mixed] = np.random.default_rng(0).permutation(numbers[mixed])
+    numbers.tofile(tmp_path / "other")
+    (tmp_path / "other").replace(weights)
+    with capture_logs() as logs:
+        with model._images._cores.taken():
+            model.embed_pixels(pictures(model, 3))
+        until(lambda: logs)
+        with model._images._cores.taken():
+            assert least_cosine(model.embed_pixels(pictures(model, 3)), alone) >= 0.99999
+    assert [entry["event"] for entry in logs] == ["clip_not_divided"]
+    assert "embeds otherwise than at the start: cosine" in logs[0]["reason"]
+
+
+def test_where_no_thread_is_to_be_had_calls_go_one_after_the_other(
+    exports: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = loaded(exports)
+
+    def fails(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched, capture_logs() as logs, model._images._cores.taken():
+        patched.setattr(threading.Thread, "start", fails)
+        for _ in range(2):
+            assert len(model.embed_pixels(pictures(model, 2))) == 2
+    assert [(entry["event"], entry["reason"]) for entry in logs] == [("clip_not_divided", "can't start new thread")]
+
+
+def test_a_wrong_call_divides_nothing_wrongly(exports: Path) -> None:
+    model = loaded(exports)
+    with model._images._cores.taken(), pytest.raises(RuntimeError):
+        model._images.embed(np.zeros((1, 3, 5, 7), dtype=np.uint8))
+    divided(model)
+    with model._images._cores.taken(), pytest.raises(RuntimeError):
+        model._images.embed(np.zeros((1, 3, 5, 7), dtype=np.uint8))
+    assert (model._images._cores._computing, model._images._shares.qsize()) == (0, CALLS)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("name", ["a b", "a\u2028b", "a\x0cb\rc", "a\nb", "å (deleted)"])
+def test_folders_of_any_name_and_of_links_are_loaded(exports: Path, tmp_path: Path, name: str) -> None:
+    folder, blobs = tmp_path / name, tmp_path / "blobs"
+    folder.mkdir()
+    blobs.mkdir()
+    for number, file in enumerate(exports.iterdir()):
+        shutil.copy(file, blobs / str(number))
+        (folder / file.name).symlink_to(blobs / str(number))
+    expected = loaded(exports).embed_texts(TEXTS).embeddings
+    for place in (folder, exports.parent / name):
+        if place != folder:
+            shutil.copytree(exports, place)
+        model = loaded(place)
+        divided(model)
+        with model._images._cores.taken():
+            assert least_cosine(model.embed_texts(TEXTS).embeddings, expected) >= 0.99999
 
 
 PROBE = """
