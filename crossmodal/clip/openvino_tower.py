@@ -102,7 +102,7 @@ class Tower:
                 shares.put(request)
 
     def release_file(self) -> None:
-        """Give back the pages of the graph's file: once it ran, what is computed with are copies of the weights in other numbers.
+        """Give back the pages of the graph's file: once it ran, it computes with copies of the weights, in an order of its own.
 
         Only where this is the file's only tower ever, and nobody unmaps it meanwhile.
         """

@@ -24,6 +24,7 @@ from crossmodal.clip.self_check import least_cosine
 from tools.servers import ROOT
 
 TEXTS = ["a dog", "two cats on a mat", "東京 🙂", "over " * 40, "red"]
+PRECISIONS: list[Precision] = ["fp32", "bf16"] if native_precision() == "bf16" else ["fp32"]
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +40,7 @@ def loaded(exports: Path, *, threads: int = 2, precision: Precision = "fp32") ->
     return model
 
 
-@pytest.fixture(params=["fp32", "bf16"] if native_precision() == "bf16" else ["fp32"])
+@pytest.fixture(params=PRECISIONS)
 def model(exports: Path, request: pytest.FixtureRequest) -> OpenVinoClip:
     return loaded(exports, precision=request.param)
 
@@ -232,7 +233,7 @@ def resident():
             sizes[Path(name).name] = sizes.get(Path(name).name, 0) + int(line.split()[1])
     return sizes
 
-model = load_model(sys.argv[1], device="cpu", precision="bf16", threads=2)
+model = load_model(sys.argv[1], device="cpu", precision=sys.argv[2], threads=2)
 told = [resident()]
 size = model.info.preprocessing.size
 pixels = np.zeros((5, size, size, 3), dtype=np.uint8)
@@ -245,18 +246,17 @@ with model._images._cores.taken():
     model.embed_texts(["a dog"] * 7)
 [each.join() for each in threading.enumerate() if each.name == "openvino-divide"]
 told.append(resident())
-again = load_model(sys.argv[1], device="cpu", precision="bf16", threads=2)
+again = load_model(sys.argv[1], device="cpu", precision=sys.argv[2], threads=2)
 told.append(resident())
 print(json.dumps(told))
 """
 
 
-@pytest.mark.skipif(native_precision() != "bf16", reason="this CPU computes with the weights as they are in the file")
+@pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.skipif(sys.platform != "linux", reason="mappings are looked up in /proc")
-def test_weights_of_which_copies_are_computed_with_are_not_kept_in_memory(exports: Path) -> None:
-    ended = subprocess.run(
-        [sys.executable, "-c", PROBE, f"local-dir:{exports}"], cwd=ROOT, stdout=subprocess.PIPE, timeout=120, check=True
-    )
+def test_weights_of_which_copies_are_computed_with_are_not_kept_in_memory(exports: Path, precision: str) -> None:
+    command = [sys.executable, "-c", PROBE, f"local-dir:{exports}", precision]
+    ended = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, timeout=120, check=True)
     loaded_, met, twice = json.loads(ended.stdout.splitlines()[-1])
     size = sum(path.stat().st_size / 1024 for path in exports.glob("*.bin"))
     assert len(loaded_) == len(met) == 2, "both are mapped"
