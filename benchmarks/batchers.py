@@ -23,7 +23,7 @@ import httpx
 
 from benchmarks.inputs import captions, photographs, random_model
 from tools.load import Client, Outcome, closed_loop, multipart, request_bytes
-from tools.servers import ROOT, Server
+from tools.servers import ROOT, Server, end_as_if_interrupted
 
 WAYS: dict[str, dict[str, str]] = {
     "local, ours": {"ENCODER": "local"},
@@ -149,6 +149,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, nargs="+", default=list(CLIENTS))
     parser.add_argument("--kinds", nargs="+", choices=["texts", "images"], default=["texts", "images"])
     arguments = parser.parse_args()
+    end_as_if_interrupted()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         model = random_model(folder / "source") if arguments.model == "random" else arguments.model

@@ -23,7 +23,7 @@ from pathlib import Path
 from benchmarks.inputs import random_model
 from crossmodal.clip.exporting import export_model
 from crossmodal.clip.spec import BUNDLED
-from tools.servers import ENTRY, ROOT, START_SECONDS, Server, environment, free_port
+from tools.servers import ENTRY, ROOT, START_SECONDS, Server, end_as_if_interrupted, environment, free_port
 
 ROUNDS = 5
 POLL_SECONDS = 0.02
@@ -190,6 +190,7 @@ def main() -> None:
     parser.add_argument("--imports", action="store_true", help="show what imports take instead")
     parser.add_argument("--require", action="store_true", help="fail when a start takes longer than it may")
     options = parser.parse_args()
+    end_as_if_interrupted()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         sources = {"tiny": BUNDLED["tiny"]}

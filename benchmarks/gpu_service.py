@@ -23,7 +23,7 @@ from benchmarks.driving import Driver, Figures, Load
 from benchmarks.inputs import captions, photographs, random_model
 from tests.faults.qdrant import QdrantProcess
 from tools.load import multipart_of, request_bytes
-from tools.servers import ROOT
+from tools.servers import ROOT, end_as_if_interrupted
 
 PICTURES, TEXTS = 64, 512
 
@@ -122,6 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=4.0, help="of each stretch of load")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "gpu_service.json")
     chosen = parser.parse_args(arguments)
+    end_as_if_interrupted()
     given = [Shape(apis, decoders, chosen.profile) for apis, decoders in chosen.shape or ()]
     kept: dict[str, Any] = {"machine": contenders.machine(), "device": chosen.device, "shapes": {}}
     with tempfile.TemporaryDirectory() as name, Driver() as driver:

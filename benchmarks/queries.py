@@ -31,7 +31,7 @@ from crossmodal.records import DEFAULT_TENANT, Embeddings, Item, Modality, Parti
 from crossmodal.store.base import CollectionSpec
 from crossmodal.store.edge import EdgeStore
 from tools.load import request_bytes
-from tools.servers import ROOT
+from tools.servers import ROOT, end_as_if_interrupted
 
 VECTORS = 100_000
 ROUNDS = 4
@@ -204,6 +204,7 @@ def main() -> None:
     parts = {"repeated": repeated, "zipf": zipf, "vectors": vectors}
     parser.add_argument("what", nargs="*", choices=[*parts, []], default=[])
     wanted = parser.parse_args().what or [*parts]
+    end_as_if_interrupted()
     with tempfile.TemporaryDirectory() as name, Driver() as driver:
         folder = Path(name)
         source = random_model(folder / "source")

@@ -5,6 +5,7 @@ from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.ceiling import Ceiling
 from tools.servers import ROOT
 
 RESULTS = ROOT / "benchmarks" / "results"
@@ -35,11 +36,12 @@ def _tables(summary: dict[str, Any]) -> list[str]:
     lines = [
         head,
         "",
-        "| ceiling, in process | images/s (batch) | texts/s (batch) |",
-        "|---|---|---|",
+        "| ceiling, in process | images/s (batch x callers) | texts/s | a lone image, ms | text |",
+        "|---|---|---|---|---|",
     ]
     for name, found in summary["ceilings"].items():
-        lines.append(f"| {name} | {_at(found['image'])} | {_at(found['text'])} |")
+        lone = " | ".join(f"{found[kind].lone:.1f}" for kind in ("image", "text"))
+        lines.append(f"| {name} | {_at(found['image'])} | {_at(found['text'])} | {lone} |")
     for kind in ("image", "text"):
         lines += [
             "",
@@ -60,14 +62,15 @@ def _tables(summary: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _at(found: tuple[float, int]) -> str:
-    return f"{found[0]:.1f} ({found[1]})"
+def _at(found: Ceiling) -> str:
+    return f"{found.rate:.1f} ({found.way.batch} x {found.way.callers})"
 
 
 def _ratios(summary: dict[str, Any], loaded: str) -> list[str]:
     rates, baselines = summary["rates"], summary["baselines"]
     columns = ["images / ceiling", "images / best baseline", "texts / ceiling", "texts / best baseline"]
-    columns += ["lone image / best baseline", "lone text", "image p99/p50 at 70 %", "text"]
+    columns += ["lone image / best baseline", "/ in process", "lone text / best baseline", "/ in process"]
+    columns += ["image p99/p50 at 70 %", "text"]
     lines = ["", f"| ratios, {loaded} clients | {' | '.join(columns)} |", "|---" * (1 + len(columns)) + "|"]
     for name in rates:
         if name in baselines:
@@ -78,10 +81,10 @@ def _ratios(summary: dict[str, Any], loaded: str) -> list[str]:
         for kind in ("image", "text"):
             rate = rates[name][kind][loaded].rate
             best = max(rates[baseline][kind][loaded].rate for baseline in baselines)
-            cells += [f"{rate / ceiling[kind][0]:.2f}", f"{rate / best:.1f}"]
+            cells += [f"{rate / ceiling[kind].rate:.2f}", f"{rate / best:.1f}"]
         for kind in ("image", "text"):
-            lone = min(rates[baseline][kind]["1"].p50 for baseline in baselines)
-            cells.append(f"{rates[name][kind]['1'].p50 / lone:.2f}")
+            lone, least = rates[name][kind]["1"].p50, min(rates[baseline][kind]["1"].p50 for baseline in baselines)
+            cells += [f"{lone / least:.2f}", f"{lone / ceiling[kind].lone:.2f}"]
         opened = [rates[name][kind].get("open") for kind in ("image", "text")]
         cells += [f"{found.p99 / found.p50:.1f}" if found else "" for found in opened]
         lines.append(f"| {name} | {' | '.join(cells)} |")
@@ -98,7 +101,7 @@ def _plot(summary: dict[str, Any], loaded: str, path: Path) -> None:
         names = [*rates]
         speed.barh(names, [rates[name][kind][loaded].rate for name in names])
         for (runtime, found), style in zip(summary["ceilings"].items(), ("--", ":", "-."), strict=False):
-            speed.axvline(found[kind][0], linestyle=style, color="black", label=f"ceiling, {runtime}")
+            speed.axvline(found[kind].rate, linestyle=style, color="black", label=f"ceiling, {runtime}")
         speed.set_xlabel(f"{kind}s a second, {loaded} clients")
         latency.barh(names, [rates[name][kind]["1"].p50 for name in names])
         latency.set_xlabel(f"a lone {kind}, median ms")

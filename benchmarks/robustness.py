@@ -31,7 +31,7 @@ from tests.pictures import encoded, photograph, png_bomb
 from tests.ssrf import FORMS, LISTED
 from tests.webserver import canary
 from tools.load import Outcome, closed_loop, multipart, open_arrivals, request_bytes
-from tools.servers import Server
+from tools.servers import Server, end_as_if_interrupted
 
 MB = 1e6
 IN_FLIGHT = 200
@@ -250,6 +250,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="only measures whose name contains this")
     parser.add_argument("--seconds", type=float, default=60.0, help="length of the flood")
     arguments = parser.parse_args()
+    end_as_if_interrupted()
     measures: dict[str, Callable[[Path], Iterator[Row]]] = {
         "bombs": bombs,
         "large": large_upload,

@@ -3,18 +3,17 @@
 ViT-B-32 with random weights, unless --model names another folder of weights; loopback; one process that sends. In every
 round each of these is measured in turn, so that a busy neighbour hits all alike, and medians of the rounds are compared:
 
-- the ceiling: decoding and embedding in this process at the best batch, no HTTP;
+- the ceiling: decoding and embedding in this process at the best batch, and alone, no HTTP, right before the service whose it is;
 - the service with 1, 8, 32 and 128 clients that each wait for their answer, a lone request right after that, and arrivals at
   random times at 70 % of the rate that the service reached, in several of its settings;
 - the baselines of benchmarks/baselines.
 
 Whoever is not measured is stopped meanwhile. Prints tables and ratios after
-each round; writes benchmarks/results/service.json and service.png. About 13 minutes a round, or 7 with --seconds 1.5,
+each round; writes benchmarks/results/service.json and service.png. About 17 minutes a round, or 7 with --seconds 1.5,
 which is too short for many clients of pictures.
 """
 
 import argparse
-import statistics
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import contenders, reporting
-from benchmarks.ceiling import ceilings
+from benchmarks.ceiling import Ceiling, Measured, best, ceilings
 from benchmarks.contenders import KINDS, Contender
 from benchmarks.driving import Driver, Figures, Load, medians
 from benchmarks.inputs import captions, photographs, random_model
@@ -37,6 +36,7 @@ from crossmodal.clip.quality import Quantizing, Samples
 from crossmodal.records import Preprocessing
 from crossmodal.settings import Settings
 from crossmodal.startup import build_model
+from tools.servers import end_as_if_interrupted
 
 CLIENTS = (1, 8, 32, 128)
 BASELINE_CLIENTS = (1, 32)
@@ -134,7 +134,7 @@ class Run:
         self._seconds = seconds
         self._pictures, self._texts = photographs(PICTURES), captions(TEXTS)
         self._rounds: dict[tuple[str, str, str], list[Figures]] = defaultdict(list)
-        self._ceilings: dict[str, list[dict[str, tuple[float, int]]]] = defaultdict(list)
+        self._ceilings: dict[str, list[dict[str, Measured]]] = defaultdict(list)
         self.memory: dict[str, dict[str, float]] = {}
 
     def ceiling(self, name: str, model: ClipModel) -> None:
@@ -187,14 +187,9 @@ class Run:
             found[name][kind][label] = medians(rounds)
         return found
 
-    def best_ceilings(self) -> dict[str, dict[str, tuple[float, int]]]:
-        """By runtime and kind, the median rate, and the batch that it, or the next higher one, was reached with."""
-        found: dict[str, dict[str, tuple[float, int]]] = defaultdict(dict)
-        for name, rounds in self._ceilings.items():
-            for kind in KINDS:
-                best = sorted(each[kind] for each in rounds)
-                found[name][kind] = statistics.median(rate for rate, _ in best), best[len(best) // 2][1]
-        return found
+    def best_ceilings(self) -> dict[str, dict[str, Ceiling]]:
+        """By runtime and kind, over all rounds."""
+        return {name: best(rounds) for name, rounds in self._ceilings.items()}
 
 
 def load(models: Models, runtime: str) -> ClipModel:
@@ -210,6 +205,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=3.0, help="of a stretch of load")
     arguments = parser.parse_args()
+    end_as_if_interrupted()
     with tempfile.TemporaryDirectory() as name, Driver() as driver:
         folder = Path(name)
         models = make_models(folder, arguments.model)
@@ -217,9 +213,9 @@ def main() -> None:
         with serving(folder, models) as (own, others):
             run = Run(driver, arguments.seconds)
             for number in range(arguments.rounds):
-                for runtime, model in loaded.items():
-                    run.ceiling(runtime, model)
-                for contender in own:
+                for contender, setting in zip(own, SETTINGS, strict=True):
+                    if not setting.apart:
+                        run.ceiling(setting.runtime, loaded[setting.runtime])
                     run.closed(contender, CLIENTS)
                 for contender in others:
                     run.closed(contender, BASELINE_CLIENTS)

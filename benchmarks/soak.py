@@ -19,6 +19,7 @@ from benchmarks.inputs import captions, photographs, random_model
 from benchmarks.queries import search
 from crossmodal.clip.exporting import export_model
 from tools.load import multipart, request_bytes
+from tools.servers import end_as_if_interrupted
 
 CLIENTS = 32
 SECONDS = 10.0
@@ -45,6 +46,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--requests", type=int, default=100_000)
     wanted = parser.parse_args().requests
+    end_as_if_interrupted()
     with tempfile.TemporaryDirectory() as name, Driver() as driver:
         folder = Path(name)
         source = random_model(folder / "source")

@@ -25,7 +25,7 @@ from loadtests.running import Plan, RunFailed, by_locust, by_open_arrivals
 from loadtests.shapes import FACTORS, Shape
 from loadtests.targets import local_target, target
 from loadtests.traffic import MIXES
-from tools.servers import ROOT
+from tools.servers import ROOT, end_as_if_interrupted
 
 RESULTS = ROOT / "loadtests" / "results"
 MOST_USERS = 256
@@ -258,4 +258,5 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
+    end_as_if_interrupted()
     main()

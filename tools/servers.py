@@ -51,6 +51,11 @@ def run_indexer(folder: Path, *arguments: str, **settings: str) -> subprocess.Co
     )
 
 
+def end_as_if_interrupted() -> None:
+    """Let SIGTERM end this process as Ctrl-C does, so that the servers it started are stopped: they are sessions of their own."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
 class Server:
     """A running service; ``url`` is where it listens, ``log`` what it printed."""
 
