@@ -166,6 +166,10 @@ plan: .venv/.dev ## say how many replicas RATE items a second take, each SERVICE
 bench: .venv/.dev ## measure the service against its own ceiling, in one run
 	$(BIN)/python -m benchmarks.service
 
+.PHONY: bench-turns
+bench-turns: .venv/.dev ## measure the same in turns of seconds, for machines that others use as well
+	$(BIN)/python -m benchmarks.turns
+
 .PHONY: bench-cold-start
 bench-cold-start: .venv/.dev ## measure how long the service takes to be ready, beside a bare process that loads the same
 	$(BIN)/python -m benchmarks.cold_start

@@ -22,10 +22,10 @@ from starlette.types import ASGIApp
 
 from crossmodal import __version__, memory, supervision, tracing
 from crossmodal.batching import Lane
-from crossmodal.clip.base import ClipModel
+from crossmodal.clip.base import ClipModel, ModelInfo
 from crossmodal.deadline import TimeoutMiddleware
 from crossmodal.encoder.remote import pack_info, pack_texts
-from crossmodal.encoder.serving import EncoderApp
+from crossmodal.encoder.serving import EncoderApp, check_pixels, lane_of
 from crossmodal.encoder.wire import PATH as ENCODER_PATH
 from crossmodal.errors import CrossModalError, DeadlineExceeded, ModelUnavailable, Overloaded, Shed
 from crossmodal.lifecycle import ApiLife, end_if_hung, settings_or_exit
@@ -206,8 +206,8 @@ class Encoder:
         ) -> Vectors:
             """Embed uint8 [n, size, size, 3]; ``fingerprint``, if there is one, says which model is meant."""
             with _as_status():
-                await self._check(fingerprint)
-                return await self._encoder.embed_pixels(pixels, Lane(lane))
+                check_pixels(pixels, await self._meant(fingerprint))
+                return await self._encoder.embed_pixels(pixels, lane_of(lane))
 
         @bentoml.api
         async def embed_texts(
@@ -215,13 +215,15 @@ class Encoder:
         ) -> Vectors:
             """Embed texts, packed for the wire; ``fingerprint``, if there is one, says which model is meant."""
             with _as_status():
-                await self._check(fingerprint)
-                return pack_texts(await self._encoder.embed_texts(texts, Lane(lane)))
+                await self._meant(fingerprint)
+                return pack_texts(await self._encoder.embed_texts(texts, lane_of(lane)))
 
-        async def _check(self, fingerprint: str) -> None:
+        async def _meant(self, fingerprint: str) -> ModelInfo:
             """Refuse work that is meant for another model: a caller must not mix the vectors of two."""
-            if fingerprint not in {"", (await self._encoder.info()).fingerprint}:
+            info = await self._encoder.info()
+            if fingerprint not in {"", info.fingerprint}:
                 raise ModelUnavailable("another model is meant than the one that is loaded here")
+            return info
 
     @bentoml.on_shutdown
     async def stop(self) -> None:

@@ -2,18 +2,16 @@
 
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from typing import NamedTuple, TypeVar
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from benchmarks.contenders import KINDS
 from crossmodal import imaging
 from crossmodal.clip.base import ClipModel
-
-T = TypeVar("T")
 
 BATCHES = {"image": (8, 16, 32), "text": (32, 64)}
 
@@ -47,12 +45,14 @@ def ceilings(model: ClipModel, pictures: Sequence[bytes], texts: Sequence[str], 
     by a thread for each core before the model gets their batch. Texts are in the order of their length, so that none is
     padded more than it must be.
     """
-    with _embedding(model) as (embed_pictures, embed_texts):
-        callers = sorted({1, model.info.calls})
-        ways = {kind: [Way(size, each) for size in sizes for each in callers] for kind, sizes in BATCHES.items()}
+    callers = sorted({1, model.info.calls})
+    ways = {kind: [Way(size, each) for size in sizes for each in callers] for kind, sizes in BATCHES.items()}
+    with Embedding(model, pictures, texts) as embedding:
         return {
-            "image": _measured(embed_pictures, pictures, ways["image"], seconds),
-            "text": _measured(embed_texts, sorted(texts, key=len), ways["text"], seconds),
+            kind: Measured(
+                {way: embedding.rate(kind, way, seconds) for way in ways[kind]}, embedding.lone(kind, seconds)
+            )
+            for kind in KINDS
         }
 
 
@@ -71,48 +71,45 @@ def best(rounds: Sequence[Mapping[str, Measured]]) -> dict[str, Ceiling]:
     return found
 
 
-@contextmanager
-def _embedding(
-    model: ClipModel,
-) -> Iterator[tuple[Callable[[Sequence[bytes]], object], Callable[[Sequence[str]], object]]]:
-    with ThreadPoolExecutor() as pool:
+class Embedding(AbstractContextManager["Embedding"]):
+    """The pictures and texts of a run, and the model in this process that they go through."""
 
-        def embed_pictures(batch: Sequence[bytes]) -> object:
-            decoded = pool.map(lambda content: imaging.prepare(content, model.info.preprocessing).pixels, batch)
-            return model.embed_pixels(np.stack([*decoded]))
+    def __init__(self, model: ClipModel, pictures: Sequence[bytes], texts: Sequence[str]) -> None:
+        self._decoding = ThreadPoolExecutor()
+        self._model = model
+        self._items: dict[str, Sequence[Any]] = {"image": pictures, "text": sorted(texts, key=len)}
+        self._embed: dict[str, Callable[[Sequence[Any]], object]] = {"image": self._pictures, "text": model.embed_texts}
 
-        yield embed_pictures, model.embed_texts
+    def __exit__(self, *_: object) -> None:
+        self._decoding.shutdown()
 
+    def rate(self, kind: str, way: Way, seconds: float) -> float:
+        """Items a second; a third of ``seconds`` goes before, for what is made at the first call of a shape, or of two at a time."""
+        items, size = self._items[kind], way.batch
+        batches = [items[start : start + size] for start in range(0, len(items) - size + 1, size)]
 
-def _measured(
-    embed: Callable[[Sequence[T]], object], items: Sequence[T], ways: Sequence[Way], seconds: float
-) -> Measured:
-    rates = {way: _rate(embed, items, way, seconds) for way in ways}
-    return Measured(rates, _lone(embed, items, seconds))
+        def call(number: int, seconds: float) -> float:
+            done, began = 0, time.perf_counter()
+            while (spent := time.perf_counter() - began) < seconds:
+                self._embed[kind](batches[(number + done * way.callers) % len(batches)])
+                done += 1
+            return done * size / spent
 
+        with ThreadPoolExecutor(way.callers) as pool:
+            list(pool.map(call, range(way.callers), [seconds / 3] * way.callers))
+            return sum(pool.map(call, range(way.callers), [seconds] * way.callers))
 
-def _rate(embed: Callable[[Sequence[T]], object], items: Sequence[T], way: Way, seconds: float) -> float:
-    batches = [items[start : start + way.batch] for start in range(0, len(items) - way.batch + 1, way.batch)]
+    def lone(self, kind: str, seconds: float) -> float:
+        """Median milliseconds of one after the other."""
+        items, took = self._items[kind], list[float]()
+        end = time.perf_counter() + seconds
+        while (began := time.perf_counter()) < end:
+            position = len(took) % len(items)
+            self._embed[kind](items[position : position + 1])
+            took.append(1000 * (time.perf_counter() - began))
+        return statistics.median(took)
 
-    def call(number: int, seconds: float) -> float:
-        done, began = 0, time.perf_counter()
-        while (spent := time.perf_counter() - began) < seconds:
-            embed(batches[(number + done * way.callers) % len(batches)])
-            done += 1
-        return done * way.batch / spent
-
-    with ThreadPoolExecutor(way.callers) as pool:
-        # Warm for this shape, and for calls that meet.
-        list(pool.map(call, range(way.callers), [seconds / 3] * way.callers))
-        return sum(pool.map(call, range(way.callers), [seconds] * way.callers))
-
-
-def _lone(embed: Callable[[Sequence[T]], object], items: Sequence[T], seconds: float) -> float:
-    """Median milliseconds of one after the other."""
-    took: list[float] = []
-    end = time.perf_counter() + seconds
-    while (began := time.perf_counter()) < end:
-        position = len(took) % len(items)
-        embed(items[position : position + 1])
-        took.append(1000 * (time.perf_counter() - began))
-    return statistics.median(took)
+    def _pictures(self, batch: Sequence[bytes]) -> object:
+        preprocessing = self._model.info.preprocessing
+        decoded = self._decoding.map(lambda content: imaging.prepare(content, preprocessing).pixels, batch)
+        return self._model.embed_pixels(np.stack([*decoded]))

@@ -9,7 +9,7 @@ round each of these is measured in turn, so that a busy neighbour hits all alike
 - the baselines of benchmarks/baselines.
 
 Whoever is not measured is stopped meanwhile. Prints tables and ratios after
-each round; writes benchmarks/results/service.json and service.png. About 17 minutes a round, or 7 with --seconds 1.5,
+each round; writes benchmarks/results/service.json and service.png. About 13 minutes a round, or 7 with --seconds 1.5,
 which is too short for many clients of pictures.
 """
 
@@ -104,8 +104,10 @@ def make_models(folder: Path, weights: Path | None) -> Models:
 
 
 @contextmanager
-def serving(folder: Path, models: Models) -> Iterator[tuple[list[Contender], list[Contender]]]:
-    """Our service in its settings, and the baselines; all ready."""
+def serving(
+    folder: Path, models: Models, settings: Sequence[Setting] = SETTINGS
+) -> Iterator[tuple[list[Contender], list[Contender]]]:
+    """Our service in its ``settings``, and the baselines; all ready."""
     with ExitStack() as stack:
 
         def up(contender: Contender) -> Contender:
@@ -115,10 +117,10 @@ def serving(folder: Path, models: Models) -> Iterator[tuple[list[Contender], lis
             return contender
 
         own: list[Contender] = []
-        for number, setting in enumerate(SETTINGS):
-            settings = RUNTIMES[setting.runtime] | {"MODEL": models.spec(setting.runtime)}
+        for number, setting in enumerate(settings):
+            said = RUNTIMES[setting.runtime] | {"MODEL": models.spec(setting.runtime)}
             place = "service" if setting.apart else "local"
-            own.append(up(contenders.ours(setting.name, folder / f"ours-{number}", ENCODER=place, **settings)))
+            own.append(up(contenders.ours(setting.name, folder / f"ours-{number}", ENCODER=place, **said)))
         others = [
             up(contenders.one_at_a_time(folder / "fastapi", models.source)),
             up(contenders.batchable(folder / "bentoml", models.source)),

@@ -40,6 +40,8 @@ class DecoderLoss(StrEnum):
     """The picture took too long."""
     CRASH = "crash"
     """It died of a picture."""
+    KILLED = "killed"
+    """Somebody else ended it: the kernel, where memory is short."""
     FAULT = "fault"
     """The fault was the program's."""
 

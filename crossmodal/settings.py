@@ -160,11 +160,11 @@ class Settings(BaseSettings):
 
     max_batch_images: Annotated[int, Field(ge=1, le=1024)] | None = Field(
         default=None,
-        description="pictures in a batch at most (default 8 by OpenVINO, 16 by PyTorch on a CPU, 128 on a GPU)",
+        description="pictures in a batch at most (default 8, twice at a time, on a CPU; 128 on a GPU)",
     )
     max_batch_texts: Annotated[int, Field(ge=1, le=4096)] | None = Field(
         default=None,
-        description="texts in a batch at most (default 16 by OpenVINO, 32 by PyTorch on a CPU, 256 on a GPU)",
+        description="texts in a batch at most (default 16, twice at a time, on a CPU; 256 on a GPU)",
     )
     max_queued_items: int = Field(default=16_384, ge=1, description="items waiting for the model before 429")
     cache_bytes: int = Field(

@@ -12,10 +12,11 @@ import structlog
 
 from crossmodal.clip import self_check
 from crossmodal.clip.base import ModelInfo, TextEmbeddings
+from crossmodal.clip.cores import BATCH_IMAGES, BATCH_TEXTS, Cores
 from crossmodal.clip.device import Precision
 from crossmodal.clip.exported import Export, Variant, fingerprint_in, read_references, read_tokenizer, variant_of
 from crossmodal.clip.openvino_library import openvino
-from crossmodal.clip.openvino_tower import Cores, OtherEmbeddings, Tower
+from crossmodal.clip.openvino_tower import OtherEmbeddings, Tower
 from crossmodal.errors import ConfigurationError
 from crossmodal.records import Embeddings, Pixels, Profile, Statistics
 
@@ -26,9 +27,6 @@ _log = structlog.get_logger(__name__)
 _HINTS: Final[dict[Precision, str]] = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
 """Of what is not quantized, in int8: in bf16 it would be other embeddings, by up to 0.009 in cosine, and about as fast."""
 
-
-_BATCH_IMAGES, _BATCH_TEXTS = 8, 16
-"""Where calls compute side by side. With two of 16 in flight 32 clients have all their pictures in the model, and none to decode."""
 
 _FINE_STEP, _COARSE_STEP = 4, 8
 _SEVERAL = 4
@@ -159,7 +157,7 @@ def _info(
     )
     if calls == 1:
         return info
-    return replace(info, side_by_side=True, batch_images=_BATCH_IMAGES, batch_texts=_BATCH_TEXTS)
+    return replace(info, side_by_side=True, batch_images=BATCH_IMAGES, batch_texts=BATCH_TEXTS)
 
 
 def _precision_of(tower: Tower) -> Precision:

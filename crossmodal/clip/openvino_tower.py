@@ -1,13 +1,8 @@
-"""A compiled tower for a call on all threads, and for several calls beside one another on a share of them each.
-
-The threads of one call wait for each other in every layer, and all of them wait long where one's core is taken by a decoder
-or by another process. Calls with threads of their own wait for nobody, but one that is alone would leave cores idle.
-"""
+"""A compiled tower for a call on all threads, and for several calls beside one another on a share of them each; see ``cores``."""
 
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Final
@@ -16,18 +11,16 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
+from crossmodal.clip.cores import CALLS, Cores
 from crossmodal.clip.openvino_library import openvino
 from crossmodal.clip.self_check import least_cosine
 from crossmodal.errors import ConfigurationError
 from crossmodal.memory import release_mapped
 from crossmodal.records import Embeddings
 
-__all__ = ["CALLS", "Cores", "OtherEmbeddings", "Tower"]
+__all__ = ["OtherEmbeddings", "Tower"]
 
 _log = structlog.get_logger(__name__)
-
-CALLS: Final = 2
-"""So many calls compute beside one another, where there are as many threads."""
 
 _Inputs = list[NDArray[Any]]
 
@@ -41,26 +34,6 @@ _making = threading.Lock()
 
 class OtherEmbeddings(ConfigurationError):
     """The exported model does not give here what it gave, or PyTorch in its place, when it was exported or started."""
-
-
-class Cores:
-    """Who computes on them now, in whichever tower."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._computing = 0
-
-    @contextmanager
-    def taken(self) -> Iterator[bool]:
-        """Compute inside; says whether somebody else was computing when it began."""
-        with self._lock:
-            shared = self._computing > 0
-            self._computing += 1
-        try:
-            yield shared
-        finally:
-            with self._lock:
-                self._computing -= 1
 
 
 class Tower:

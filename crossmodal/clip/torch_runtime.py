@@ -1,7 +1,8 @@
 """The port's first adapter: a CLIP model run by PyTorch, on the CPU or through a conveyor on a GPU."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +15,7 @@ from crossmodal.clip.accelerator import Accelerator
 from crossmodal.clip.base import ModelInfo, TextEmbeddings
 from crossmodal.clip.buckets import IMAGE_ITEMS, TEXT_ITEMS, Shape, image_shapes, text_shapes
 from crossmodal.clip.conveyor import Batch, Conveyor, Tower
+from crossmodal.clip.cores import BATCH_IMAGES, BATCH_TEXTS, CALLS, Cores
 from crossmodal.clip.device import Precision, torch_dtype
 from crossmodal.clip.gpu_layers import replace_layers
 from crossmodal.clip.preprocessing import preprocessing_of
@@ -73,6 +75,12 @@ class TorchClip:
             logit_bias=None if bias is None else float(bias.detach()),
             calibration=calibration or {},
         )
+        self._cores = Cores()
+        self._threads = torch.get_num_threads()
+        if device == "cpu" and self._threads >= CALLS:
+            self.info = replace(
+                self.info, calls=CALLS, side_by_side=True, batch_images=BATCH_IMAGES, batch_texts=BATCH_TEXTS
+            )
         self._tokenizing = threading.Lock()  # tokenizers keep words they met, and some break when used by two at once
         self._conveyor: Conveyor | None = None
         self._text_tower = self._choose_text_tower(precision)
@@ -123,9 +131,21 @@ class TorchClip:
     def _carry(self, tower: Tower, batch: Batch) -> Embeddings:
         if self._conveyor is not None:
             return self._conveyor.carry(tower, batch)
-        with torch.inference_mode():
+        with self._cores.taken() as shared, self._with_threads(shared=shared), torch.inference_mode():
             rows: Embeddings = tower.rows(torch.from_numpy(batch).to(self.info.device)).cpu().numpy()
             return rows
+
+    @contextmanager
+    def _with_threads(self, *, shared: bool) -> Iterator[None]:
+        """Operations of this thread take all the threads that there are, or a share of them."""
+        if not (shared and self.info.side_by_side):
+            yield
+            return
+        torch.set_num_threads(self._threads // CALLS)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(self._threads)
 
     def _image_rows(self, pixels: torch.Tensor) -> torch.Tensor:
         batch = torch.sub(pixels.permute(0, 3, 1, 2), self._mean)  # in fp32
@@ -162,7 +182,11 @@ class TorchClip:
             _log.warning("clip_not_accelerated", model=self.info.name, reason=reason)
             return
         self.info = replace(
-            self.info, calls=accelerator.calls, batch_images=IMAGE_ITEMS[-1], batch_texts=TEXT_ITEMS[-1]
+            self.info,
+            calls=accelerator.calls,
+            side_by_side=False,
+            batch_images=IMAGE_ITEMS[-1],
+            batch_texts=TEXT_ITEMS[-1],
         )
 
     def _record(self, accelerator: Accelerator, pixels: Pixels, texts: Sequence[str], least: float) -> str:

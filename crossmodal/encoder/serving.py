@@ -10,7 +10,9 @@ from collections.abc import Coroutine, Mapping
 from http import HTTPStatus
 from typing import Any
 
+import numpy as np
 import structlog
+from numpy.typing import NDArray
 from starlette.types import Message, Receive, Scope, Send
 
 from crossmodal import telemetry
@@ -111,9 +113,7 @@ class EncoderApp:
         if method == "embed_pixels":
             order, pixels = wire.unpack_pixels(body.content)
             _check_model(order, info)
-            size = info.preprocessing.size
-            if pixels.shape[1] != size:  # it would fail others' pictures in its batch
-                raise ValidationFailed(f"pictures have a side of {pixels.shape[1]} pixels; the model takes {size}")
+            check_pixels(pixels, info)
             work: Coroutine[Any, Any, Any] = encoder.embed_pixels(pixels, order.lane)
         else:
             order, texts = wire.unpack_texts(body.content)
@@ -121,6 +121,23 @@ class EncoderApp:
             work = _embed_texts(encoder, texts, order.lane)
         async with asyncio.timeout(order.seconds):
             return wire.MEDIA_TYPE, wire.pack_rows(await body.while_wanted(work))
+
+
+def check_pixels(pixels: NDArray[Any], info: ModelInfo) -> None:
+    """Raises ``ValidationFailed`` for what the model cannot take: it would fail others' pictures in its batch."""
+    side = info.preprocessing.size
+    if pixels.dtype != np.uint8 or pixels.shape[1:] != (side, side, 3):
+        raise ValidationFailed(
+            f"pixels are {pixels.dtype} of the shape {pixels.shape}; the model takes uint8 [n, {side}, {side}, 3]"
+        )
+
+
+def lane_of(name: str) -> Lane:
+    """The lane of that name. Raises ``ValidationFailed``."""
+    try:
+        return Lane(name)
+    except ValueError as error:
+        raise ValidationFailed(f"there is no such lane; lanes are {', '.join(Lane)}") from error
 
 
 class _Body:

@@ -8,6 +8,7 @@ inherits no secrets: neither the environment nor open files. docs/adr/0007-decod
 import fcntl
 import os
 import select
+import signal
 import subprocess
 import sys
 import threading
@@ -27,10 +28,13 @@ from crossmodal.records import DecoderLoss, Preprocessing, hash_content
 _START_SECONDS = 60.0
 _STARTS = 2
 """The kernel ends decoders first where memory is short, also one that starts; it need not be short again."""
+_TRIES = 2
+"""The same, of a picture that one of them was ended over."""
 _GRACE_SECONDS = 2.0
 _PIPE_BYTES = 2**20
 _KEPT_BYTES = 2**26
 _STOPPING = "the service is stopping"
+_KILLED = "Processes that decode pictures are ended from outside here, as where memory is short; try again."
 _NO_START = "No process to decode pictures can be started."
 _ROOT = Path(__file__).resolve().parents[2]
 
@@ -67,24 +71,15 @@ class Decoder:
     def prepare(self, content: bytes, preprocessing: Preprocessing, *, thumbnail: bool = False) -> Prepared:
         """Do what ``crossmodal.imaging.prepare`` does, in the process.
 
-        Raises what that raises; ImageUndecodable for a picture that uses up its CPU time or kills the process;
-        DeadlineExceeded when it is not ready in time all the same; ServerError when the process cannot be started or
-        fails by itself.
+        Raises what that raises; ImageUndecodable for a picture that uses up its CPU time or crashes the process;
+        DeadlineExceeded when it is not ready in time all the same; Overloaded when somebody kills the process, twice;
+        ServerError when it cannot be started or fails by itself.
         """
         with self._lock:
-            process = self._running()
-            until = time.monotonic() + worker.clock_seconds(self._seconds) + _GRACE_SECONDS
-            try:
-                _send(process, (wire.pack_order(content, preprocessing, thumbnail=thumbnail), content), until)
-                head = bytes(_receive(process, wire.ANSWER.size, until))
-                return wire.unpack_answer(head, preprocessing.size, lambda count: _receive(process, count, until))
-            except (EOFError, OSError) as error:  # TimeoutError and BrokenPipeError are OSErrors
-                raise self._lost(process, content, timed_out=isinstance(error, TimeoutError)) from error
-            except wire.BadAnswer as error:
-                _end(process)
-                self._on_lost(DecoderLoss.FAULT)
-                _log.error("decoder failed", trace=str(error))
-                raise ServerError("The picture could not be decoded by a fault of this service.") from error
+            for _ in range(_TRIES - 1):
+                with suppress(_Killed):
+                    return self._asked(content, preprocessing, thumbnail=thumbnail)
+            return self._asked(content, preprocessing, thumbnail=thumbnail)
 
     def close(self) -> None:
         """End the process, whatever it does, and start no other."""
@@ -94,6 +89,22 @@ class Decoder:
         with self._lock:
             if self._process is not None:
                 _end(self._process)
+
+    def _asked(self, content: bytes, preprocessing: Preprocessing, *, thumbnail: bool) -> Prepared:
+        """Raises what ``prepare`` does; _Killed is the Overloaded."""
+        process = self._running()
+        until = time.monotonic() + worker.clock_seconds(self._seconds) + _GRACE_SECONDS
+        try:
+            _send(process, (wire.pack_order(content, preprocessing, thumbnail=thumbnail), content), until)
+            head = bytes(_receive(process, wire.ANSWER.size, until))
+            return wire.unpack_answer(head, preprocessing.size, lambda count: _receive(process, count, until))
+        except (EOFError, OSError) as error:  # TimeoutError and BrokenPipeError are OSErrors
+            raise self._lost(process, content, timed_out=isinstance(error, TimeoutError)) from error
+        except wire.BadAnswer as error:
+            _end(process)
+            self._on_lost(DecoderLoss.FAULT)
+            _log.error("decoder failed", trace=str(error))
+            raise ServerError("The picture could not be decoded by a fault of this service.") from error
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._closed:
@@ -161,14 +172,21 @@ class Decoder:
             return Overloaded(_STOPPING, shed=Shed.ENDING)
         by_clock = timed_out or status == -worker.CLOCK_OVERDUE
         too_long = by_clock or status == -worker.CPU_OVERDUE
-        reason = DecoderLoss.DEADLINE if too_long else DecoderLoss.CRASH
+        killed = status == -signal.SIGKILL  # which no picture does: its own limits end otherwise
+        reason = DecoderLoss.DEADLINE if too_long else DecoderLoss.KILLED if killed else DecoderLoss.CRASH
         self._on_lost(reason)
         _log.warning("decoder lost", reason=reason, status=status, sha256=hash_content(content), bytes=len(content))
         if by_clock:  # without having used up its CPU time: the machine is too busy, or somebody stopped the process
             return DeadlineExceeded("The picture could not be decoded in time; try again.")
         if too_long:
             return ImageUndecodable(f"The picture takes too long to decode: over {self._seconds:g} s.")
+        if killed:
+            return _Killed(_KILLED, shed=Shed.DECODERS)
         return ImageUndecodable("The picture cannot be decoded: it breaks the decoder.")
+
+
+class _Killed(Overloaded):
+    """Somebody killed the process while it worked."""
 
 
 def _ends(process: subprocess.Popen[bytes]) -> tuple[int, int]:

@@ -3,10 +3,11 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,8 @@ from crossmodal.metering import charge
 from crossmodal.records import Preprocessing, hash_content
 from crossmodal.search.intake import FetchLimits, Intake
 from crossmodal.telemetry import count_lost_decoder, record_wait, stage
+
+T = TypeVar("T")
 
 _MEGA = 1_000_000
 _MEGAPIXELS_PER_SECOND = 50.0
@@ -103,6 +106,7 @@ class PictureReader:
         self._hashers = ThreadPoolExecutor(1, thread_name_prefix="hash")
         self._max_queued = max_queued
         self._queued = 0
+        self._closed = False
 
     def begin(self) -> None:
         """Begin to start all processes, without waiting; what prevents it is told by ``start``, or by the first picture."""
@@ -133,7 +137,7 @@ class PictureReader:
     ) -> Picture:
         """Decode and resize for the model; with ``thumbnail`` make what is kept, too: that and the signature; ``hashed``: its hash.
 
-        Raises ``Overloaded`` when too many wait already, and what ``Decoder.prepare`` raises. A picture nobody waits for
+        Raises ``Overloaded`` when too many wait already or the service is stopping, and what ``Decoder.prepare`` raises. A picture nobody waits for
         any more is not begun.
         """
         with stage("decode"):
@@ -141,9 +145,11 @@ class PictureReader:
                 asked = time.perf_counter()
                 decoder = await self._turns.take(lane)
                 record_wait("decoder", lane, time.perf_counter() - asked)
-            reading = asyncio.get_running_loop().run_in_executor(
-                self._waiters, self._read, decoder, content, preprocessing, thumbnail, hashed
-            )
+            try:
+                reading = self._begun(self._waiters, self._read, decoder, content, preprocessing, thumbnail, hashed)
+            except Overloaded:
+                self._turns.give(decoder)  # whoever waits for one has to hear it, too
+                raise
             # What was begun goes on when the client leaves, and its process is busy until it ends.
             reading.add_done_callback(lambda _: self._turns.give(decoder))
             began = time.perf_counter()
@@ -157,18 +163,24 @@ class PictureReader:
         return picture
 
     async def hash(self, content: bytes) -> str:
-        """The content hash, made off the event loop: 20 MiB take it 10 ms and more."""
+        """The content hash, made off the event loop: 20 MiB take it 10 ms and more. Raises ``Overloaded`` as ``read`` does."""
         with self._queueing():
-            return await asyncio.get_running_loop().run_in_executor(self._hashers, hash_content, content)
+            return await self._begun(self._hashers, hash_content, content)
 
     def close(self) -> None:
-        """End the processes; a picture that is being decoded is answered with ``Overloaded``."""
+        """End the processes; a picture that is being decoded, or comes later, is answered with ``Overloaded``."""
+        self._closed = True
         if self._fetcher is not None:
             self._fetcher.close()
         for decoder in self._decoders:
             decoder.close()
         self._waiters.shutdown(cancel_futures=True)
         self._hashers.shutdown(cancel_futures=True)
+
+    def _begun(self, pool: ThreadPoolExecutor, call: Callable[..., T], *arguments: Any) -> asyncio.Future[T]:
+        if self._closed:
+            raise Overloaded("the service is stopping", shed=Shed.ENDING)
+        return asyncio.get_running_loop().run_in_executor(pool, call, *arguments)
 
     @contextmanager
     def _queueing(self) -> Iterator[None]:

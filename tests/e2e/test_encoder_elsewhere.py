@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -155,6 +156,22 @@ def test_the_encoder_refuses_what_is_not_of_the_form_and_goes_on(apart: Apart) -
     assert problem_code(httpx.get(f"{at}/nothing", timeout=10)) == (404, "not_found")
     assert httpx.get(f"{at}/describe", timeout=10).json()["name"] == "tiny"
     assert apart.embed("after all that").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "asked", "said"),
+    [
+        ("embed_texts", {"texts": ["red"], "lane": "express"}, "lanes are interactive, bulk"),
+        ("embed_pixels", {"pixels": [[[[0, 0, 0]]]]}, "the model takes uint8"),
+    ],
+)
+def test_bentomls_own_routes_refuse_what_the_model_cannot_take(
+    apart: Apart, method: str, asked: dict[str, Any], said: str
+) -> None:
+    assert apart.encoder is not None
+    answer = httpx.post(f"{apart.encoder.url}/{method}", json=asked, timeout=10)
+    assert answer.status_code == 422, answer.text
+    assert said in answer.text
 
 
 def problem_code(answer: httpx.Response) -> tuple[int, str]:

@@ -15,11 +15,12 @@ import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
+from crossmodal.clip.cores import CALLS
 from crossmodal.clip.device import Precision
 from crossmodal.clip.exporting import export_model
 from crossmodal.clip.loading import load_model
 from crossmodal.clip.openvino_runtime import OpenVinoClip, native_precision
-from crossmodal.clip.openvino_tower import CALLS, Tower
+from crossmodal.clip.openvino_tower import Tower
 from crossmodal.clip.self_check import least_cosine
 from tools.servers import ROOT
 

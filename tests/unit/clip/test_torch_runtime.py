@@ -1,4 +1,6 @@
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -180,6 +182,61 @@ def bpe(small_tokenizer: SimpleTokenizer) -> BpeTokenizer:
     return BpeTokenizer(small_tokenizer)
 
 
+@pytest.fixture
+def threads() -> Iterator[Callable[[int], None]]:
+    """Sets how many there are for PyTorch, until the test ends."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(("count", "expected"), [(1, (1, False, 16, 32)), (2, (2, True, 8, 16)), (3, (2, True, 8, 16))])
+def test_two_calls_at_a_time_where_there_are_two_threads(
+    bpe: BpeTokenizer, threads: Callable[[int], None], count: int, expected: tuple[int, bool, int, int]
+) -> None:
+    threads(count)
+    info = runtime(build(SMALL), bpe).info
+    assert (info.calls, info.side_by_side, info.batch_images, info.batch_texts) == expected
+
+
+def test_calls_that_meet_have_a_share_of_the_threads_and_give_the_same(
+    bpe: BpeTokenizer, threads: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads(4)
+    clip = runtime(build(SMALL), bpe)
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 3, SIZE, SIZE, 3), dtype=np.uint8)
+    alone = [clip.embed_pixels(each) for each in pixels]
+    began, met = threading.Event(), threading.Event()
+    had: list[int] = []
+    encode = clip._model.encode_image
+
+    def watched(*given: Any, **named: Any) -> Any:
+        had.append(torch.get_num_threads())
+        if not began.is_set():
+            began.set()
+            assert met.wait(30)
+        return encode(*given, **named)
+
+    monkeypatch.setattr(clip._model, "encode_image", watched)
+    with ThreadPoolExecutor(1) as one, ThreadPoolExecutor(1) as other:
+        first = one.submit(clip.embed_pixels, pixels[0])
+        assert began.wait(30)
+        np.testing.assert_allclose(other.submit(clip.embed_pixels, pixels[1]).result(30), alone[1], atol=1e-6)
+        met.set()
+        np.testing.assert_allclose(first.result(30), alone[0], atol=1e-6)
+        assert had == [4, 2]
+        assert [each.submit(torch.get_num_threads).result(30) for each in (one, other)] == [4, 4]
+
+
+def test_many_threads_at_once_get_each_their_own(bpe: BpeTokenizer) -> None:
+    clip = runtime(build(SMALL), bpe)
+    texts = [f"number {number}" for number in range(40)]
+    alone = np.concatenate([clip.embed_texts([text]).embeddings for text in texts])
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(lambda text: clip.embed_texts([text]).embeddings, texts * 3))
+    np.testing.assert_allclose(np.concatenate(together), np.tile(alone, (3, 1)), atol=1e-5)
+
+
 def accelerated(tokenizer: BpeTokenizer, accelerator: HostAccelerator) -> TorchClip:
     return runtime(build(SMALL), tokenizer, accelerator=accelerator)
 
@@ -191,7 +248,7 @@ def test_through_a_conveyor_the_embeddings_are_the_same(bpe: BpeTokenizer) -> No
     assert logs == []
     assert (clip.info.calls, clip.info.batch_images, clip.info.batch_texts) == (2, 128, 256)
     plain = runtime(build(SMALL), bpe)
-    assert (plain.info.calls, plain.info.batch_images, plain.info.batch_texts) == (1, 16, 32)
+    assert not clip.info.side_by_side
     accelerator.replayed.clear()
     pixels = np.random.default_rng(0).integers(0, 256, (5, SIZE, SIZE, 3), dtype=np.uint8)
     np.testing.assert_allclose(clip.embed_pixels(pixels), plain.embed_pixels(pixels), atol=1e-5)

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,7 +28,9 @@ from crossmodal.errors import (
     UnsupportedMediaType,
 )
 from crossmodal.imaging import ImageLimits, prepare
+from crossmodal.imaging import decoder as decoder_module
 from crossmodal.imaging.decoder import Decoder
+from crossmodal.imaging.prepare import Prepared
 from crossmodal.records import DecoderLoss, Preprocessing, Profile
 from tests.pictures import BLUE, RED, encoded, many_scans, photograph, png_bomb, quadrants, solid
 
@@ -172,21 +174,47 @@ def test_a_process_that_hangs_beyond_its_own_timer_is_killed(decoder: Decoder, l
     assert is_red(decoder.prepare(SMALL, PREPARING).pixels)
 
 
-@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGKILL])
-def test_a_picture_that_kills_the_process_fails_alone(
-    decoder: Decoder, lost: list[DecoderLoss], number: signal.Signals
-) -> None:
+def reading_while_sent(decoder: Decoder, number: signal.Signals, pool: ThreadPoolExecutor) -> Future[Prepared]:
+    """A picture is being read by a process that gets the signal ``number`` meanwhile."""
     decoder.start()
     assert decoder.pid is not None
     os.kill(decoder.pid, signal.SIGSTOP)  # so that the order is there before the signal
+    reading = pool.submit(decoder.prepare, SMALL, PREPARING)
+    time.sleep(0.1)
+    os.kill(decoder.pid, number)
+    os.kill(decoder.pid, signal.SIGCONT)
+    return reading
+
+
+def test_a_picture_that_crashes_the_process_fails_alone(decoder: Decoder, lost: list[DecoderLoss]) -> None:
     with ThreadPoolExecutor(1) as pool:
-        reading = pool.submit(decoder.prepare, SMALL, PREPARING)
-        time.sleep(0.1)
-        os.kill(decoder.pid, number)
-        os.kill(decoder.pid, signal.SIGCONT)
+        reading = reading_while_sent(decoder, signal.SIGSEGV, pool)
         with pytest.raises(ImageUndecodable, match="breaks the decoder"):
             reading.result(20)
     assert lost == [DecoderLoss.CRASH]
+    assert is_red(decoder.prepare(SMALL, PREPARING).pixels)
+
+
+def test_a_picture_whose_process_somebody_kills_is_read_by_another(decoder: Decoder, lost: list[DecoderLoss]) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        assert is_red(reading_while_sent(decoder, signal.SIGKILL, pool).result(20).pixels)
+    assert lost == [DecoderLoss.KILLED]
+
+
+def test_where_every_process_is_killed_the_picture_is_not_blamed(
+    decoder: Decoder, lost: list[DecoderLoss], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send = decoder_module._send
+
+    def sent(process: subprocess.Popen[bytes], *what: Any) -> None:
+        send(process, *what)
+        process.kill()
+
+    monkeypatch.setattr(decoder_module, "_send", sent)
+    with pytest.raises(Overloaded, match="ended from outside"):
+        decoder.prepare(many_scans(90), PREPARING)
+    assert lost == [DecoderLoss.KILLED, DecoderLoss.KILLED]
+    monkeypatch.undo()
     assert is_red(decoder.prepare(SMALL, PREPARING).pixels)
 
 
@@ -287,7 +315,9 @@ import sys, time
 from pathlib import Path
 from typing import get_args
 from crossmodal.imaging import ImageLimits
+from crossmodal.imaging import decoder as decoder_module
 from crossmodal.imaging.decoder import Decoder
+from crossmodal.imaging.prepare import Prepared
 from tests.unit.imaging.test_decoder import PREPARING
 decoder = Decoder(ImageLimits(), 2)
 decoder.start()

@@ -170,6 +170,16 @@ async def test_close_leaves_no_process_behind() -> None:
             os.kill(pid, 0)
 
 
+async def test_pictures_that_come_or_wait_when_it_closes_are_told_so() -> None:
+    reader = PictureReader(ImageLimits(), workers=1, max_queued=8, deadline=5)
+    await reader.start()
+    waiting = [asyncio.create_task(reader.read(many_scans(90), PREPARING)) for _ in range(3)]
+    await asyncio.sleep(0.1)
+    await asyncio.to_thread(reader.close)
+    answers = await asyncio.gather(*waiting, reader.read(SMALL, PREPARING), reader.hash(SMALL), return_exceptions=True)
+    assert [(type(answer), str(answer)) for answer in answers] == [(Overloaded, "the service is stopping")] * 5
+
+
 async def test_both_profiles_through_one_process(reader: PictureReader) -> None:
     image = solid(RED, (40, 40)).convert("RGBA")
     image.putalpha(0)
