@@ -139,7 +139,11 @@ def vectors(driver: Driver, folder: Path, export: Path) -> None:
 
 def _serve(folder: Path, export: Path, **settings: str) -> Contender:
     contender = ours(folder.name, folder, MODEL=f"local-dir:{export}", **settings)
-    contender.server.wait_until_ready()
+    try:
+        contender.server.wait_until_ready()
+    except BaseException:
+        contender.server.stop()
+        raise
     return contender
 
 

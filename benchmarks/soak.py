@@ -52,8 +52,8 @@ def main() -> None:
         source = random_model(folder / "source")
         export = export_model(source, out=folder / "export", exports=folder)
         contender = ours("soak", folder / "serving", MODEL=f"local-dir:{export}", CACHE_BYTES=str(2**24))
-        contender.server.wait_until_ready()
         try:
+            contender.server.wait_until_ready()
             sent, done, failed = requests(), 0, 0
             seen: list[tuple[int, float]] = [(0, sum(contender.memory().values()))]
             while done < wanted:
@@ -66,6 +66,8 @@ def main() -> None:
         finally:
             contender.server.stop()
     warm = [each for each in seen if each[0] >= WARM * wanted]
+    if len(warm) < 2:
+        raise SystemExit("too few requests to say anything of memory")
     counts, sizes = np.array(warm).T
     slope = float(np.polyfit(counts, sizes, 1)[0])
     print(

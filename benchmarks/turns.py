@@ -96,6 +96,8 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=2.0, help="of a stretch of load")
     arguments = parser.parse_args()
+    if arguments.turns < 2:
+        parser.error("medians with their middle halves take two turns at least")
     end_as_if_interrupted()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))

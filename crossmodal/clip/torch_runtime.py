@@ -137,11 +137,14 @@ class TorchClip:
 
     @contextmanager
     def _with_threads(self, *, shared: bool) -> Iterator[None]:
-        """Operations of this thread take all the threads that there are, or a share of them."""
-        if not (shared and self.info.side_by_side):
+        """Operations of this thread take all the threads that there are, or a share of them.
+
+        Set for either, and put back: PyTorch gives a new thread what was set last in any other.
+        """
+        if not self.info.side_by_side:
             yield
             return
-        torch.set_num_threads(self._threads // CALLS)
+        torch.set_num_threads(self._threads // CALLS if shared else self._threads)
         try:
             yield
         finally:

@@ -66,7 +66,10 @@ class Decoder:
     def start(self) -> None:
         """Start the process if there is none and wait until it is ready: 0.2 to 0.5 s. Raises ServerError."""
         with self._lock:
-            self._running()
+            try:
+                self._running()
+            except _Ended as error:
+                raise ServerError(_NO_START) from error
 
     def prepare(self, content: bytes, preprocessing: Preprocessing, *, thumbnail: bool = False) -> Prepared:
         """Do what ``crossmodal.imaging.prepare`` does, in the process.
@@ -77,7 +80,7 @@ class Decoder:
         """
         with self._lock:
             for _ in range(_TRIES - 1):
-                with suppress(_Killed):
+                with suppress(_Ended):
                     return self._asked(content, preprocessing, thumbnail=thumbnail)
             return self._asked(content, preprocessing, thumbnail=thumbnail)
 
@@ -91,7 +94,7 @@ class Decoder:
                 _end(self._process)
 
     def _asked(self, content: bytes, preprocessing: Preprocessing, *, thumbnail: bool) -> Prepared:
-        """Raises what ``prepare`` does; _Killed is the Overloaded."""
+        """Raises what ``prepare`` does; _Ended where another process may do better."""
         process = self._running()
         until = time.monotonic() + worker.clock_seconds(self._seconds) + _GRACE_SECONDS
         try:
@@ -117,25 +120,31 @@ class Decoder:
         return self._begin(_STARTS)
 
     def _begin(self, attempts: int) -> subprocess.Popen[bytes]:
-        """A new process that is ready. Raises Overloaded where there shall be none any more, ServerError."""
+        """A new process that is ready. Raises Overloaded where there shall be none any more, _Ended, ServerError."""
         try:
             return self._started()
-        except (EOFError, OSError) as error:
+        except (_Ended, EOFError, OSError) as error:
             if self._closed:
                 raise Overloaded(_STOPPING, shed=Shed.ENDING) from error
-            if attempts == 1 or not isinstance(error, EOFError):
+            if attempts == 1 and isinstance(error, _Ended):
+                raise
+            if attempts == 1 or isinstance(error, OSError):
                 raise ServerError(_NO_START) from error
         _log.warning("decoder lost while starting")
         return self._begin(attempts - 1)
 
     def _started(self) -> subprocess.Popen[bytes]:
-        """A new process that is ready. Raises EOFError if it ended before that, OSError."""
+        """A new process that is ready. Raises _Ended if somebody killed it before that, EOFError if it ended, OSError."""
         process = self._spawn()
         self._process = process  # now, so that close ends it while it is starting
         try:
             _receive(process, len(wire.READY), time.monotonic() + _START_SECONDS)
-        except (EOFError, OSError):
+        except (EOFError, OSError) as error:
+            killed = isinstance(error, EOFError) and _status(process) == -signal.SIGKILL
             _end(process)
+            if killed and not self._closed:
+                self._on_lost(DecoderLoss.KILLED)
+                raise _Ended(_KILLED, shed=Shed.DECODERS) from error
             raise
         return process
 
@@ -170,6 +179,10 @@ class Decoder:
         _end(process)
         if self._closed:
             return Overloaded(_STOPPING, shed=Shed.ENDING)
+        if (
+            status == 0
+        ):  # of its own will, after the picture before, which had used up its memory: it never read this one
+            return _Ended(_KILLED, shed=Shed.DECODERS)
         by_clock = timed_out or status == -worker.CLOCK_OVERDUE
         too_long = by_clock or status == -worker.CPU_OVERDUE
         killed = status == -signal.SIGKILL  # which no picture does: its own limits end otherwise
@@ -181,12 +194,12 @@ class Decoder:
         if too_long:
             return ImageUndecodable(f"The picture takes too long to decode: over {self._seconds:g} s.")
         if killed:
-            return _Killed(_KILLED, shed=Shed.DECODERS)
+            return _Ended(_KILLED, shed=Shed.DECODERS)
         return ImageUndecodable("The picture cannot be decoded: it breaks the decoder.")
 
 
-class _Killed(Overloaded):
-    """Somebody killed the process while it worked."""
+class _Ended(Overloaded):
+    """The process has ended, and not by this picture."""
 
 
 def _ends(process: subprocess.Popen[bytes]) -> tuple[int, int]:

@@ -165,7 +165,7 @@ class PictureReader:
     async def hash(self, content: bytes) -> str:
         """The content hash, made off the event loop: 20 MiB take it 10 ms and more. Raises ``Overloaded`` as ``read`` does."""
         with self._queueing():
-            return await self._begun(self._hashers, hash_content, content)
+            return await self._begun(self._hashers, self._hash, content)
 
     def close(self) -> None:
         """End the processes; a picture that is being decoded, or comes later, is answered with ``Overloaded``."""
@@ -174,12 +174,19 @@ class PictureReader:
             self._fetcher.close()
         for decoder in self._decoders:
             decoder.close()
-        self._waiters.shutdown(cancel_futures=True)
-        self._hashers.shutdown(cancel_futures=True)
+        self._waiters.shutdown()
+        self._hashers.shutdown()
 
-    def _begun(self, pool: ThreadPoolExecutor, call: Callable[..., T], *arguments: Any) -> asyncio.Future[T]:
+    def _hash(self, content: bytes) -> str:
+        self._check_open()  # it may have waited for others'
+        return hash_content(content)
+
+    def _check_open(self) -> None:
         if self._closed:
             raise Overloaded("the service is stopping", shed=Shed.ENDING)
+
+    def _begun(self, pool: ThreadPoolExecutor, call: Callable[..., T], *arguments: Any) -> asyncio.Future[T]:
+        self._check_open()
         return asyncio.get_running_loop().run_in_executor(pool, call, *arguments)
 
     @contextmanager

@@ -304,6 +304,41 @@ def test_a_process_that_was_lost_while_it_started_is_started_once_more(
     assert [line["event"] for line in logs] == ["decoder lost while starting"]
 
 
+def test_where_every_process_is_killed_while_it_starts_the_service_is_not_blamed(
+    decoder: Decoder, lost: list[DecoderLoss], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\nkill -9 $$\n")
+    python.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(python))
+    with pytest.raises(Overloaded, match="ended from outside"):
+        decoder.prepare(SMALL, PREPARING)
+    assert set(lost) == {DecoderLoss.KILLED}
+    with pytest.raises(ServerError, match="can be started"):
+        decoder.start()
+    monkeypatch.undo()
+    assert is_red(decoder.prepare(SMALL, PREPARING).pixels)
+
+
+def test_a_process_that_ends_after_a_picture_took_its_memory_does_not_cost_the_next_one(
+    decoder: Decoder, lost: list[DecoderLoss], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The memory that a worker allows itself is all that is changed, as on a smaller machine.
+    little = "import crossmodal.imaging.worker as w; w.memory_for = lambda limits: 240 * 2**20; w.main()"
+    popen = subprocess.Popen
+
+    def with_little_memory(command: list[str], **options: Any) -> subprocess.Popen[bytes]:
+        return popen([command[0], "-P", "-c", little, command[-1]], **options)
+
+    monkeypatch.setattr(subprocess, "Popen", with_little_memory)
+    large = encoded(solid(RED, (6900, 6900)), "PNG")
+    for _ in range(3):
+        with pytest.raises(ImageTooLarge):
+            decoder.prepare(large, PREPARING)
+        assert is_red(decoder.prepare(SMALL, PREPARING).pixels)
+    assert lost == []
+
+
 def run(script: str, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", script, *arguments], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

@@ -180,6 +180,17 @@ async def test_pictures_that_come_or_wait_when_it_closes_are_told_so() -> None:
     assert [(type(answer), str(answer)) for answer in answers] == [(Overloaded, "the service is stopping")] * 5
 
 
+async def test_hashes_that_wait_when_it_closes_are_told_so() -> None:
+    reader = PictureReader(ImageLimits(), workers=1, max_queued=8)
+    content = bytes(20 * 2**20)
+    waiting = [asyncio.create_task(reader.hash(content)) for _ in range(5)]
+    await asyncio.sleep(0)
+    reader.close()
+    answers = await asyncio.gather(*waiting, return_exceptions=True)
+    assert answers[0] == hash_content(content)
+    assert all(str(answer) == "the service is stopping" for answer in answers[1:]), answers
+
+
 async def test_both_profiles_through_one_process(reader: PictureReader) -> None:
     image = solid(RED, (40, 40)).convert("RGBA")
     image.putalpha(0)
