@@ -179,9 +179,7 @@ class Decoder:
         _end(process)
         if self._closed:
             return Overloaded(_STOPPING, shed=Shed.ENDING)
-        if (
-            status == 0
-        ):  # of its own will, after the picture before, which had used up its memory: it never read this one
+        if status == 0:  # of its own will, for the picture before had used up its memory: it never read this one
             return _Ended(_KILLED, shed=Shed.DECODERS)
         by_clock = timed_out or status == -worker.CLOCK_OVERDUE
         too_long = by_clock or status == -worker.CPU_OVERDUE

@@ -323,8 +323,11 @@ def test_where_every_process_is_killed_while_it_starts_the_service_is_not_blamed
 def test_a_process_that_ends_after_a_picture_took_its_memory_does_not_cost_the_next_one(
     decoder: Decoder, lost: list[DecoderLoss], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The memory that a worker allows itself is all that is changed, as on a smaller machine.
-    little = "import crossmodal.imaging.worker as w; w.memory_for = lambda limits: 240 * 2**20; w.main()"
+    # As on a smaller and busier machine: a worker allows itself less memory, and takes a while to end.
+    little = (
+        "import atexit, time, crossmodal.imaging.worker as w; atexit.register(time.sleep, 0.3);"
+        "w.memory_for = lambda limits: 240 * 2**20; w.main()"
+    )
     popen = subprocess.Popen
 
     def with_little_memory(command: list[str], **options: Any) -> subprocess.Popen[bytes]:
