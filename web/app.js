@@ -210,14 +210,15 @@ async function homeView() {
   return undefined;
 }
 
-function render() {
+/** `typed` stays in the box if the address asks for nothing. */
+function render({ typed = "" } = {}) {
   search.abort();
   search = new AbortController();
   const ask = asked();
   const name = { text: ask.query, picture: ask.name ?? "Picture", home: "" }[ask.view];
   document.documentElement.dataset.view = ask.view === "home" ? "home" : "results";
   document.title = name ? `${name} · Crossmodal` : "Crossmodal";
-  field.value = ask.query ?? "";
+  field.value = ask.query ?? typed;
   main.dataset.asked = ask.view;
   if (ask.view === "text") textView(ask);
   else if (ask.view === "picture") pictureView(ask);
@@ -252,17 +253,17 @@ byId("picture-input").addEventListener("change", ({ target }) => {
   target.value = "";
   if (file) searchWith(file);
 });
-window.addEventListener("popstate", render);
+window.addEventListener("popstate", () => render());
 document.addEventListener("keychange", () => {
   // Another key may mean another collection: nothing of the one before stays.
   for (const kind of ["images", "texts"]) byId(`count-${kind}`).textContent = "–";
   main.replaceChildren();
-  soon(changed()).then(render);
+  soon(changed()).then(() => render({ typed: field.value }));
 });
 document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(); });
 
 await soon(refresh());
 if (latest === null) showExamples();
-render();
+render({ typed: field.value }); // whoever typed before the service answered is not made to type again
 // Where typing brings up no keyboard over the page, it can begin at once.
 if (asked().view === "home" && matchMedia("(pointer: fine)").matches) field.focus();

@@ -147,6 +147,22 @@ def test_a_search_can_be_linked_and_gone_back_to(page: Page) -> None:
     expect(page.get_by_role("heading", name=BANANAS)).to_be_visible()
 
 
+def test_what_is_typed_before_the_service_answers_stays(page: Page) -> None:
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route("**/stats", hold)
+    page.goto("/ui/")
+    page.get_by_role("searchbox").fill(BANANAS)
+    expect(cards(page).first).to_be_visible()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name=BANANAS)).to_be_visible()
+    for route in held:
+        route.continue_()
+
+
 def test_an_example_is_one_click(page: Page) -> None:
     page.goto("/ui/")
     page.get_by_role("group", name="Examples").get_by_role("button", name=BANANAS).click()

@@ -31,7 +31,8 @@ def in_flight(server: Server) -> float:
 
 @pytest.mark.parametrize("way", ["local", "service"])
 def test_sigterm_finishes_what_is_under_way(start: Start, way: str) -> None:
-    server = start(ENCODER=way)
+    # A slow machine may work at it for longer than a request usually has.
+    server = start(ENCODER=way, TIMEOUT="80")
     with ThreadPoolExecutor(6) as pool:
         # Texts that fill the context, or on a quick machine the first request is answered before the last one comes.
         answers = [pool.submit(embed, server, [f"{number} {text * 5}" for text in WORK]) for number in range(6)]
