@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import bentoml
 import numpy as np
 from bentoml._internal.configuration.containers import BentoMLContainer
+from bentoml._internal.context import server_context
 from bentoml.exceptions import BentoMLException
 from bentoml.validators import ContentType
 from starlette.types import ASGIApp
@@ -94,6 +95,16 @@ def _trace(part: str) -> bool:
     return False
 
 
+def _share_connections() -> None:
+    """Let the workers of a service that has several take as many connections each."""
+    name, worker, shared = supervision.served(), server_context.worker_index, supervision.shared_memory()
+    count = {_API: settings.api_workers, _ENCODER: settings.encoder_workers}.get(name or "", 1)
+    if count > 1 and worker is not None and shared is not None:
+        from crossmodal.api.accepting import Counts, share_connections
+
+        share_connections(Counts(shared / f"connections-{name}", worker - 1))
+
+
 async def _nobody(*_: object) -> None:
     """Stand for the app where nothing is served."""
     raise RuntimeError("this process starts workers and serves nothing")
@@ -111,6 +122,7 @@ if not supervision.only_starts_workers():
     # BentoML builds one by this name for each service; its own remembers each request for as long as it might take.
     traffic.TimeoutMiddleware = TimeoutMiddleware  # type: ignore[misc,assignment]
     protocol.install()
+    _share_connections()
     app = create_app()
     _mounted = Inside(app)
 
@@ -139,7 +151,7 @@ def _as_status() -> Iterator[None]:
 
 
 @bentoml.service(
-    workers=1,
+    workers=settings.encoder_workers,
     traffic={"timeout": settings.timeout + _OVER_BENTOML},
     # The caller's client otherwise drops its connection every 100 requests, and whatever is in flight on it.
     runner_connection={"max_requests": 10**9, "max_age": 1e9},
@@ -147,7 +159,7 @@ def _as_status() -> Iterator[None]:
 )
 @bentoml.asgi_app(_over_http, path=ENCODER_PATH)
 class Encoder:
-    """Owns the model: texts and pixels in, unit vectors out."""
+    """Owns the model: texts and pixels in, unit vectors out; of several workers each has one of its own."""
 
     def __init__(self) -> None:
         configure_logging()

@@ -30,21 +30,24 @@ PICTURES, TEXTS = 64, 512
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """How the service is cut: so many API processes, each with so many decoders; the encoder in a process of its own or not."""
+    """How the service is cut: so many API processes, each with so many decoders; encoders in processes of their own or not."""
 
     apis: int
     decoders: int
+    encoders: int = 1
     profile: str = "fast"
 
     @property
     def name(self) -> str:
         """As the table shows it."""
-        place = f"{self.apis} API processes and an encoder" if self.apis > 1 else "one process"
+        apart = "an encoder" if self.encoders == 1 else f"{self.encoders} encoders"
+        place = f"{self.apis} API processes and {apart}" if self.apis > 1 else "one process"
         return f"{place}, {self.apis} x {self.decoders} decoders, {self.profile}"
 
     def settings(self) -> dict[str, str]:
         """What CROSSMODAL_ has to say."""
-        place = {"ENCODER": "service", "API_WORKERS": str(self.apis)} if self.apis > 1 else {"ENCODER": "local"}
+        apart = {"ENCODER": "service", "API_WORKERS": str(self.apis), "ENCODER_WORKERS": str(self.encoders)}
+        place = apart if self.apis > 1 else {"ENCODER": "local"}
         return place | {"DECODE_WORKERS": str(self.decoders), "PREPROCESSING": self.profile}
 
 
@@ -78,15 +81,17 @@ def bulk(pictures: Sequence[bytes], items: int) -> list[bytes]:
     return made
 
 
-def measure(contender: Contender, driver: Driver, *, seconds: float, items: int, clients: int) -> dict[str, Any]:
-    """Rates of pictures in bulk, of lone pictures and texts, and of texts by many clients."""
+def measure(
+    contender: Contender, driver: Driver, *, seconds: float, items: int, clients: Sequence[int]
+) -> dict[str, Any]:
+    """Rates of pictures in bulk by so many ``clients`` at a time, of lone pictures and texts, and of texts by many clients."""
     pictures, texts = photographs(PICTURES), captions(TEXTS)
     image, text = (contender.requests(kind, pictures, texts) for kind in contenders.KINDS)
-    loads = {
-        f"pictures, {items} a request": (bulk(pictures, items), clients, items),
-        "pictures, one a request": (image, 128, 1),
+    many = bulk(pictures, items)
+    loads = {f"pictures, {items} a request, {count} clients": (many, count, items) for count in clients} | {
+        "pictures, one a request, 128 clients": (image, 128, 1),
         "a lone picture": (image, 1, 1),
-        "texts, one a request": (text, 128, 1),
+        "texts, one a request, 128 clients": (text, 128, 1),
         "a lone text": (text, 1, 1),
     }
     found = {}
@@ -94,15 +99,15 @@ def measure(contender: Contender, driver: Driver, *, seconds: float, items: int,
         driver.drive(contender, requests, Load(min(1.0, seconds), clients=count))  # batches find their size
         figures = driver.drive(contender, requests, Load(seconds, clients=count))
         found[what] = figures.as_json() | {"clients": count, "items_a_second": figures.rate * each}
-        print(_line(what, count, figures, each), flush=True)
+        print(_line(what, figures, each), flush=True)
     return found
 
 
-def _line(what: str, clients: int, figures: Figures, each: int) -> str:
+def _line(what: str, figures: Figures, each: int) -> str:
     cores = ", ".join(f"{role} {busy:.1f}" for role, busy in figures.cores.items())
     failed = f"  {figures.failed} NOT ANSWERED WITH 200" if figures.failed else ""
     return (
-        f"  {what:26} {clients:4} clients {figures.rate * each:9,.0f}/s  p50 {figures.p50:7.1f} ms"
+        f"  {what:38} {figures.rate * each:9,.0f}/s  p50 {figures.p50:7.1f} ms"
         f"  p99 {figures.p99:7.1f} ms  cores: {cores}{failed}"
     )
 
@@ -114,16 +119,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--model", help="as CROSSMODAL_MODEL names it, instead of --arch")
     parser.add_argument("--device", default="cuda:0", help="cuda:N, or cpu to try the code")
     parser.add_argument(
-        "--shape", nargs=2, type=int, action="append", metavar=("APIS", "DECODERS"), help="as often as wanted"
+        "--shape",
+        nargs=3,
+        type=int,
+        action="append",
+        metavar=("APIS", "DECODERS", "ENCODERS"),
+        help="as often as wanted",
     )
     parser.add_argument("--profile", default="fast", help="of preprocessing, for --shape")
     parser.add_argument("--items", type=int, default=16, help="pictures in a request")
-    parser.add_argument("--clients", type=int, default=32, help="that send those")
+    parser.add_argument("--clients", type=int, nargs="+", default=[32, 128], help="that send those")
     parser.add_argument("--seconds", type=float, default=4.0, help="of each stretch of load")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "gpu_service.json")
     chosen = parser.parse_args(arguments)
     end_as_if_interrupted()
-    given = [Shape(apis, decoders, chosen.profile) for apis, decoders in chosen.shape or ()]
+    given = [Shape(apis, decoders, encoders, chosen.profile) for apis, decoders, encoders in chosen.shape or ()]
     kept: dict[str, Any] = {"machine": contenders.machine(), "device": chosen.device, "shapes": {}}
     with tempfile.TemporaryDirectory() as name, Driver() as driver:
         folder = Path(name)

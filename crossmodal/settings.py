@@ -157,6 +157,9 @@ class Settings(BaseSettings):
     )
     batcher: BatcherKind = BatcherKind.OURS
     api_workers: int = Field(default=1, ge=1, le=64, description="API processes; more than one needs encoder=service")
+    encoder_workers: int = Field(
+        default=1, ge=1, le=16, description="processes with a model of their own each, of encoder=service"
+    )
 
     max_batch_images: Annotated[int, Field(ge=1, le=1024)] | None = Field(
         default=None,

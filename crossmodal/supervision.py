@@ -84,6 +84,12 @@ def use_metrics_in_memory() -> None:
         files.MmapedDict(str(Path(folder, f"{kind}_{os.getpid()}.db"))).close()
 
 
+def shared_memory() -> Path | None:
+    """A folder in memory that the processes of this server share, and no other; None where there is none."""
+    folder = os.environ.get(_METRICS_HERE)
+    return None if folder is None else Path(folder)
+
+
 @contextmanager
 def exit_on_sigterm() -> Iterator[None]:
     """Exit with 0 on SIGTERM while the block runs: it takes long, and nothing is under way yet."""

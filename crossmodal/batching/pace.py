@@ -26,9 +26,10 @@ _APART: Final = 2.0
 """The largest load known must be this many times the smallest, or the line through them is guesswork."""
 
 _RECENT: Final = 15
-"""The time an item takes is the median over so many batches; the first ones of a process are slow."""
+"""The time an item takes is the median over so many batches."""
 _ENOUGH: Final = 5
-"""Before so many batches were run nothing is said of an item's time."""
+"""Before so many batches were run nothing is said of an item's time, and until ``_RECENT`` were, the quickest counts: the first
+ones of a process are slow, and work would be refused for that."""
 
 
 class Timing(Protocol):
@@ -101,7 +102,9 @@ class Pace:
     @property
     def item_seconds(self) -> float:
         """What an item takes in batches as they were lately; 0 while too little is known."""
-        return statistics.median(self._per_item) if len(self._per_item) >= _ENOUGH else 0.0
+        if len(self._per_item) < _ENOUGH:
+            return 0.0
+        return statistics.median(self._per_item) if len(self._per_item) == _RECENT else min(self._per_item)
 
     def line(self) -> tuple[float, float] | None:
         """Fixed seconds and seconds for one more of load, both >= 0; None while too little is known.

@@ -94,6 +94,20 @@ def test_a_batch_that_was_run_in_pieces_tells_only_what_an_item_takes() -> None:
     assert pace.line() is None
 
 
+def test_the_slow_batches_of_a_process_that_just_began_do_not_count() -> None:
+    pace = Pace()
+    for _ in range(4):
+        pace.note(items=10, load=10, seconds=5.0)
+    assert pace.item_seconds == 0.0
+    pace.note(items=10, load=10, seconds=0.1)
+    assert pace.item_seconds == pytest.approx(0.01)
+    for _ in range(9):
+        pace.note(items=10, load=10, seconds=0.2)
+    assert pace.item_seconds == pytest.approx(0.01)
+    pace.note(items=10, load=10, seconds=0.2)
+    assert pace.item_seconds == pytest.approx(0.02)
+
+
 def test_of_batches_one_after_another_each_has_the_device_from_when_the_one_before_ended() -> None:
     timing = OneByOne()
     first, second = timing.begin(1.0), timing.begin(2.0)

@@ -31,6 +31,7 @@ def test_the_environment_is_read_with_its_prefix(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("CROSSMODAL_STORE", "http://127.0.0.1:6333")
     monkeypatch.setenv("CROSSMODAL_ENCODER", "service")
     monkeypatch.setenv("CROSSMODAL_API_WORKERS", "4")
+    monkeypatch.setenv("CROSSMODAL_ENCODER_WORKERS", "2")
     monkeypatch.setenv("CROSSMODAL_KEYS_FILE", "/etc/keys.json")
     monkeypatch.setenv("CROSSMODAL_RATE", "2.5")
     monkeypatch.setenv("CROSSMODAL_BURST", "30")
@@ -39,7 +40,8 @@ def test_the_environment_is_read_with_its_prefix(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("CROSSMODAL_DECODE_TIMEOUT", "2.5")
     settings = load_settings()
     assert (settings.keys_file, settings.rate, settings.burst) == (Path("/etc/keys.json"), 2.5, 30.0)
-    assert (settings.model, settings.encoder, settings.api_workers) == ("tiny", EncoderPlace.SERVICE, 4)
+    assert (settings.model, settings.encoder) == ("tiny", EncoderPlace.SERVICE)
+    assert (settings.api_workers, settings.encoder_workers) == (4, 2)
     assert (settings.preprocessing, settings.decode_workers, settings.decode_timeout) == ("reference", 3, 2.5)
 
 

@@ -19,13 +19,15 @@ def test_shapes_leave_cores_for_what_is_not_decoding() -> None:
 
 
 def test_several_api_processes_get_an_encoder_of_their_own() -> None:
-    assert Shape(1, 3, "standard").settings() == {
+    assert Shape(1, 3, profile="standard").settings() == {
         "ENCODER": "local",
         "DECODE_WORKERS": "3",
         "PREPROCESSING": "standard",
     }
     assert Shape(4, 2).settings()["ENCODER"] == "service"
     assert Shape(4, 2).settings()["API_WORKERS"] == "4"
+    assert Shape(4, 2).settings()["ENCODER_WORKERS"] == "1"
+    assert Shape(4, 2, 3).settings()["ENCODER_WORKERS"] == "3"
 
 
 def test_a_bulk_request_has_so_many_pictures_and_no_two_have_the_same_order() -> None:
@@ -55,26 +57,31 @@ def test_everything_runs_in_small(tmp_path: Path, capsys: pytest.CaptureFixture[
         "--shape",
         "2",
         "1",
+        "2",
         "--seconds",
         "0.3",
         "--items",
         "3",
         "--clients",
+        "1",
         "2",
     ]
     assert gpu_service.main([*small, "--out", str(out)]) == 0
     ((shape, found),) = json.loads(out.read_text())["shapes"].items()
-    assert shape == "2 API processes and an encoder, 2 x 1 decoders, fast"
+    assert shape == "2 API processes and 2 encoders, 2 x 1 decoders, fast"
     printed = capsys.readouterr().out
     for what in (
-        "pictures, 3 a request",
-        "pictures, one a request",
+        "pictures, 3 a request, 1 clients",
+        "pictures, 3 a request, 2 clients",
+        "pictures, one a request, 128 clients",
         "a lone picture",
-        "texts, one a request",
+        "texts, one a request, 128 clients",
         "a lone text",
     ):
         assert what in printed
         assert found[what]["failed"] == 0
         assert found[what]["items_a_second"] > 0
-    assert found["pictures, 3 a request"]["items_a_second"] == pytest.approx(3 * found["pictures, 3 a request"]["rate"])
+    bulk_by_two = found["pictures, 3 a request, 2 clients"]
+    assert bulk_by_two["items_a_second"] == pytest.approx(3 * bulk_by_two["rate"])
+    assert bulk_by_two["clients"] == 2
     assert {"api", "encoder", "decoders"} <= found["memory"].keys()

@@ -1,0 +1,207 @@
+"""Shares out connections among processes that wait for them on one socket.
+
+Of several event loops the one that wakes up first takes all connections that wait, and the kernel tends to wake the same one
+first again: of 64 connections two of four processes got all, and kept them for as long as clients keep theirs. Here a process
+takes a connection at once if no other has fewer. Otherwise it leaves it to those for a moment, and takes it if it still waits
+then: whoever has fewer may be busy.
+"""
+
+import asyncio
+import errno
+import mmap
+import os
+import socket
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+from struct import Struct
+from typing import Any, Final
+
+import structlog
+import uvicorn
+
+__all__ = ["Acceptor", "Counts", "share_connections"]
+
+SLOTS: Final = 256
+"""Processes that can be told apart; twice as many as there may be, since one may begin before another has ended."""
+PATIENCE_SECONDS: Final = 0.005
+"""How long a connection is left to others. Event loops are seldom busy for longer, and a client hardly notices."""
+_FULL_SECONDS: Final = 1.0
+"""How long nothing is taken when there are no more files or there is no more memory, as in asyncio."""
+_FULL = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+
+_NUMBER = Struct("<I")
+_log = structlog.get_logger(__name__)
+
+
+class Counts:
+    """How many connections each process of a service has, in a file that all of them have mapped.
+
+    A number is 0 where there is no process, or the connections and 1. Of a process that was killed it stays until another
+    one has its place, and until then each connection waits ``PATIENCE_SECONDS`` at most.
+    """
+
+    def __init__(self, path: Path, place: int) -> None:
+        """``place`` is that of this process, 0 to ``SLOTS`` - 1; the file is made if there is none. Raises OSError."""
+        with path.open("a+b") as file:
+            os.posix_fallocate(file.fileno(), 0, SLOTS * _NUMBER.size)  # or a full disk would kill who writes
+            self._memory = mmap.mmap(file.fileno(), SLOTS * _NUMBER.size)
+        self._place = place
+
+    def set(self, connections: int) -> None:
+        """Tell the others."""
+        self._write(connections + 1)
+
+    def leave(self) -> None:
+        """No more connections are taken here."""
+        self._write(0)
+
+    def fewest_of_others(self) -> int | None:
+        """The fewest connections that another process has; None if there is no other."""
+        numbers = [number for (number,) in _NUMBER.iter_unpack(self._memory)]
+        numbers[self._place] = 0
+        return min((number - 1 for number in numbers if number), default=None)
+
+    def _write(self, number: int) -> None:
+        _NUMBER.pack_into(self._memory, self._place * _NUMBER.size, number)
+
+
+class Acceptor:
+    """Takes connections from ``listener``, which other processes share, and gives each a protocol; as asyncio's ``Server``.
+
+    Belongs to the event loop that runs when it is made, and begins at once.
+    """
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        make: Callable[[], asyncio.Protocol],
+        counts: Counts,
+        *,
+        connections: Callable[[], int],
+        tls: ssl.SSLContext | None = None,
+        backlog: int = 2048,
+    ) -> None:
+        """``connections`` says how many there are in this process, without those that are being made."""
+        self._loop = asyncio.get_running_loop()
+        self._listener = listener
+        self._make = make
+        self._counts = counts
+        self._connections = connections
+        self._tls = tls
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._closed = False
+        listener.settimeout(0)
+        listener.listen(backlog)
+        self.tell()
+        self._watch()
+
+    @property
+    def resting(self) -> bool:
+        """Whether a connection that waits is left to others now."""
+        return self._timer is not None
+
+    def tell(self) -> None:
+        """Tell the other processes how many connections there are in this one."""
+        if not self._closed:
+            self._counts.set(self._own())
+
+    def close(self) -> None:
+        """Take no more connections."""
+        if self._closed:
+            return
+        self._closed = True
+        self._counts.leave()
+        if self._timer is None:
+            self._loop.remove_reader(self._listener)
+        else:
+            self._timer.cancel()
+
+    async def wait_closed(self) -> None:
+        """Wait for the connections that are being made."""
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def _own(self) -> int:
+        return self._connections() + len(self._tasks)
+
+    def _watch(self) -> None:
+        self._timer = None
+        self._loop.add_reader(self._listener, self._come)
+
+    def _come(self) -> None:
+        """A connection waits."""
+        fewest = self._counts.fewest_of_others()
+        if fewest is not None and fewest < self._own():
+            self._rest(PATIENCE_SECONDS, self._insist)
+        else:
+            self._take()
+
+    def _rest(self, seconds: float, then: Callable[[], None]) -> None:
+        self._loop.remove_reader(self._listener)
+        self._timer = self._loop.call_later(seconds, then)
+
+    def _insist(self) -> None:
+        """Take the connection if nobody else did."""
+        self._watch()
+        self._take()
+
+    def _take(self) -> None:
+        try:
+            connection, _ = self._listener.accept()
+        except OSError as error:  # another process was quicker, or the client has left
+            if error.errno in _FULL:
+                _log.error("no connection can be taken", reason=str(error))
+                self._rest(_FULL_SECONDS, self._watch)
+            return
+        task = self._loop.create_task(self._begin(connection))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        self.tell()
+
+    async def _begin(self, connection: socket.socket) -> None:
+        try:
+            connection.settimeout(0)
+            if connection.family != socket.AF_UNIX:
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            await self._loop.connect_accepted_socket(self._make, connection, ssl=self._tls)
+        except OSError as error:  # it has ended already, or does not speak TLS
+            connection.close()
+            _log.debug("connection not made", reason=str(error))
+
+
+def share_connections(counts: Counts) -> None:
+    """Let uvicorn servers that are made in this process from now on share their connections with others'."""
+
+    class SharingServer(uvicorn.Server):
+        """Takes connections through ``Acceptor``."""
+
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets=[] if sockets else None)
+            self._acceptors = [self._acceptor(each) for each in sockets or []]
+            self.servers += self._acceptors  # type: ignore[arg-type]  # as far as uvicorn uses them they are
+
+        async def on_tick(self, counter: int) -> bool:
+            for acceptor in self._acceptors:
+                acceptor.tell()  # connections that ended
+            return await super().on_tick(counter)
+
+        def _acceptor(self, listener: socket.socket) -> Acceptor:
+            config, state = self.config, self.server_state
+            protocol: Any = config.http_protocol_class
+
+            def make() -> asyncio.Protocol:
+                made: asyncio.Protocol = protocol(config=config, server_state=state, app_state=self.lifespan.state)
+                return made
+
+            return Acceptor(
+                listener,
+                make,
+                counts,
+                connections=lambda: len(state.connections),
+                tls=config.ssl,
+                backlog=config.backlog,
+            )
+
+    uvicorn.Server = SharingServer  # type: ignore[misc]
