@@ -20,7 +20,7 @@ from typing import Any, Final
 import structlog
 import uvicorn
 
-__all__ = ["Acceptor", "Counts", "share_connections"]
+__all__ = ["Acceptor", "Counts", "EndableProtocol", "share_connections"]
 
 SLOTS: Final = 256
 """Processes that can be told apart; twice as many as there may be, since one may begin before another has ended."""
@@ -28,10 +28,20 @@ PATIENCE_SECONDS: Final = 0.005
 """How long a connection is left to others. Event loops are seldom busy for longer, and a client hardly notices."""
 _FULL_SECONDS: Final = 1.0
 """How long nothing is taken when there are no more files or there is no more memory, as in asyncio."""
+_GREETING_SECONDS: Final = 5.0
+"""How long a server that ends waits for connections that are being made."""
 _FULL = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 _NUMBER = Struct("<I")
 _log = structlog.get_logger(__name__)
+
+
+class EndableProtocol(asyncio.Protocol):
+    """What an ``Acceptor`` gives a connection, as uvicorn's are."""
+
+    def shutdown(self) -> None:
+        """End once what is under way is finished."""
+        raise NotImplementedError
 
 
 class Counts:
@@ -75,7 +85,7 @@ class Acceptor:
     def __init__(
         self,
         listener: socket.socket,
-        make: Callable[[], asyncio.Protocol],
+        make: Callable[[], "EndableProtocol"],
         counts: Counts,
         *,
         connections: Callable[[], int],
@@ -102,6 +112,11 @@ class Acceptor:
         """Whether a connection that waits is left to others now."""
         return self._timer is not None
 
+    @property
+    def making(self) -> int:
+        """Connections that have been taken and have no protocol yet."""
+        return len(self._tasks)
+
     def tell(self) -> None:
         """Tell the other processes how many connections there are in this one."""
         if not self._closed:
@@ -119,12 +134,14 @@ class Acceptor:
             self._timer.cancel()
 
     async def wait_closed(self) -> None:
-        """Wait for the connections that are being made."""
+        """Wait for the connections that are being made; not for long where a client takes its time with TLS."""
         if self._tasks:
-            await asyncio.wait(self._tasks)
+            _, late = await asyncio.wait(self._tasks, timeout=_GREETING_SECONDS)
+            for task in late:
+                task.cancel()
 
     def _own(self) -> int:
-        return self._connections() + len(self._tasks)
+        return self._connections() + self.making
 
     def _watch(self) -> None:
         self._timer = None
@@ -165,7 +182,11 @@ class Acceptor:
             connection.settimeout(0)
             if connection.family != socket.AF_UNIX:
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            await self._loop.connect_accepted_socket(self._make, connection, ssl=self._tls)
+            _, protocol = await self._loop.connect_accepted_socket(self._make, connection, ssl=self._tls)
+            if (
+                self._closed
+            ):  # the server has told the others, and would wait for this one as long as its client keeps it
+                protocol.shutdown()
         except OSError as error:  # it has ended already, or does not speak TLS
             connection.close()
             _log.debug("connection not made", reason=str(error))
@@ -191,8 +212,8 @@ def share_connections(counts: Counts) -> None:
             config, state = self.config, self.server_state
             protocol: Any = config.http_protocol_class
 
-            def make() -> asyncio.Protocol:
-                made: asyncio.Protocol = protocol(config=config, server_state=state, app_state=self.lifespan.state)
+            def make() -> EndableProtocol:
+                made: EndableProtocol = protocol(config=config, server_state=state, app_state=self.lifespan.state)
                 return made
 
             return Acceptor(

@@ -78,7 +78,8 @@ def test_every_api_process_has_as_many_connections(server: Server) -> None:
     with ExitStack() as stack:
         for _ in range(30):
             stack.enter_context(opened(server))
-        assert sorted(connections(server).values()) == [10] * APIS
+        # Who is kept from running for 5 ms misses one. Not shared out, one had less than half of that.
+        assert min(connections(server).values()) >= 7
 
 
 def test_all_encoders_say_the_same(server: Server) -> None:
@@ -98,13 +99,13 @@ def test_one_that_is_killed_is_missed_by_nobody_for_long(server: Server, service
     until(lambda: is_whole(server), within=60)
     os.kill(server.workers(service)[0], signal.SIGKILL)
     began = time.monotonic()
-    outcomes: Counter[str] = Counter()
-    while time.monotonic() - began < 5:
-        outcomes[outcome_of(lambda: embed(server, [f"a dog {time.monotonic()}"]))] += 1
-    assert outcomes["200"] >= 20
-    assert outcomes.keys() <= {"200", "503 model_unavailable"}
-    assert outcomes.total() - outcomes["200"] <= 3
-    until(lambda: is_whole(server), within=60)
+    early: Counter[str] = Counter()
+    late: Counter[str] = Counter()
+    while (passed := time.monotonic() - began) < 5:
+        (early if passed < 2 else late)[outcome_of(lambda: embed(server, [f"a dog {time.monotonic()}"]))] += 1
+    assert early.keys() <= {"200", "503 model_unavailable"}
+    assert late.keys() == {"200"}
+    until(lambda: is_whole(server), within=90)
 
 
 def test_an_end_finishes_all(tmp_path: Path, store: QdrantProcess) -> None:
