@@ -116,6 +116,10 @@ image: ## make the image IMAGE of the bento in the folder BENTO, with ENGINE (de
 test: .venv/.dev system-packages ## run the tests, as CI does
 	$(BIN)/python -m pytest -m "not slow and not faults" --numprocesses 2 --dist loadfile --cov --cov-report=term --cov-fail-under=90
 
+.PHONY: test-again
+test-again: .venv/.dev system-packages ## run those tests again that failed last
+	$(BIN)/python -m pytest -m "not slow and not faults" --last-failed --last-failed-no-failures none
+
 .PHONY: test-slow
 test-slow: .venv/.dev system-packages ## run the tests that take minutes
 	$(BIN)/python -m pytest -m slow
