@@ -17,6 +17,7 @@ import psutil
 ROOT = Path(__file__).resolve().parents[1]
 ENTRY = "service:CrossModalSearch"
 START_SECONDS = 120
+INDEXER_SECONDS = 300
 PORTS = (15_000, 32_000)
 STOP_SECONDS = 30
 
@@ -46,7 +47,7 @@ def run_indexer(folder: Path, *arguments: str, **settings: str) -> subprocess.Co
         env=environment(folder, **settings),
         capture_output=True,
         text=True,
-        timeout=START_SECONDS,
+        timeout=INDEXER_SECONDS,
         check=False,
     )
 

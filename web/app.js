@@ -210,7 +210,7 @@ async function homeView() {
   return undefined;
 }
 
-/** `typed` stays in the box if the address asks for nothing. */
+/** `typed` stays in the box, whatever the address asks for. */
 function render({ typed = "" } = {}) {
   search.abort();
   search = new AbortController();
@@ -218,7 +218,7 @@ function render({ typed = "" } = {}) {
   const name = { text: ask.query, picture: ask.name ?? "Picture", home: "" }[ask.view];
   document.documentElement.dataset.view = ask.view === "home" ? "home" : "results";
   document.title = name ? `${name} · Crossmodal` : "Crossmodal";
-  field.value = ask.query ?? typed;
+  field.value = typed || (ask.query ?? "");
   main.dataset.asked = ask.view;
   if (ask.view === "text") textView(ask);
   else if (ask.view === "picture") pictureView(ask);

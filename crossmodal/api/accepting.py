@@ -2,8 +2,9 @@
 
 Of several event loops the one that wakes up first takes all connections that wait, and the kernel tends to wake the same one
 first again: of 64 connections two of four processes got all, and kept them for as long as clients keep theirs. Here a process
-takes a connection at once if no other has fewer. Otherwise it leaves it to those for a moment, and takes it if it still waits
-then: whoever has fewer may be busy.
+takes connections at once as long as no other has fewer, give or take one. Otherwise it leaves them to those for a moment, and takes
+some if they still wait then: whoever has fewer may be busy. Of one that is stopped or dead the others hear nothing, and do not
+wait for it.
 """
 
 import asyncio
@@ -12,6 +13,7 @@ import mmap
 import os
 import socket
 import ssl
+import time
 from collections.abc import Callable
 from pathlib import Path
 from struct import Struct
@@ -22,17 +24,26 @@ import uvicorn
 
 __all__ = ["Acceptor", "Counts", "EndableProtocol", "share_connections"]
 
-SLOTS: Final = 256
+SLOTS: Final = 128
 """Processes that can be told apart; twice as many as there may be, since one may begin before another has ended."""
+SLACK: Final = 1
+"""So many more connections than another a process may have before it leaves new ones to that."""
 PATIENCE_SECONDS: Final = 0.005
 """How long a connection is left to others. Event loops are seldom busy for longer, and a client hardly notices."""
+SILENCE_SECONDS: Final = 0.5
+"""Who has told nothing for so long is not waited for; uvicorn's servers tell every tenth of a second."""
+_AT_ONCE: Final = 16
+"""Connections taken in one turn of the event loop."""
+_LEFT_OVER: Final = 4
+"""Connections taken in one turn that others had time to take."""
 _FULL_SECONDS: Final = 1.0
 """How long nothing is taken when there are no more files or there is no more memory, as in asyncio."""
 _GREETING_SECONDS: Final = 5.0
 """How long a server that ends waits for connections that are being made."""
 _FULL = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
-_NUMBER = Struct("<I")
+_ENTRY = Struct("<II")
+_MILLISECONDS = 2**32
 _log = structlog.get_logger(__name__)
 
 
@@ -47,15 +58,15 @@ class EndableProtocol(asyncio.Protocol):
 class Counts:
     """How many connections each process of a service has, in a file that all of them have mapped.
 
-    A number is 0 where there is no process, or the connections and 1. Of a process that was killed it stays until another
-    one has its place, and until then each connection waits ``PATIENCE_SECONDS`` at most.
+    An entry is the connections and 1, or 0 where there is no process, and when that was told, in milliseconds of the monotonic clock,
+    which is the same for all processes of a machine.
     """
 
     def __init__(self, path: Path, place: int) -> None:
         """``place`` is that of this process, 0 to ``SLOTS`` - 1; the file is made if there is none. Raises OSError."""
         with path.open("a+b") as file:
-            os.posix_fallocate(file.fileno(), 0, SLOTS * _NUMBER.size)  # or a full disk would kill who writes
-            self._memory = mmap.mmap(file.fileno(), SLOTS * _NUMBER.size)
+            os.posix_fallocate(file.fileno(), 0, SLOTS * _ENTRY.size)  # or a full disk would kill who writes
+            self._memory = mmap.mmap(file.fileno(), SLOTS * _ENTRY.size)
         self._place = place
 
     def set(self, connections: int) -> None:
@@ -67,13 +78,23 @@ class Counts:
         self._write(0)
 
     def fewest_of_others(self) -> int | None:
-        """The fewest connections that another process has; None if there is no other."""
-        numbers = [number for (number,) in _NUMBER.iter_unpack(self._memory)]
-        numbers[self._place] = 0
-        return min((number - 1 for number in numbers if number), default=None)
+        """The fewest connections that another process has which has told lately; None if there is no other."""
+        now = _milliseconds()
+        return min(
+            (
+                number - 1
+                for place, (number, told) in enumerate(_ENTRY.iter_unpack(self._memory))
+                if number and place != self._place and (now - told) % _MILLISECONDS < SILENCE_SECONDS * 1000
+            ),
+            default=None,
+        )
 
     def _write(self, number: int) -> None:
-        _NUMBER.pack_into(self._memory, self._place * _NUMBER.size, number)
+        _ENTRY.pack_into(self._memory, self._place * _ENTRY.size, number, _milliseconds())
+
+
+def _milliseconds() -> int:
+    return int(time.monotonic() * 1000) % _MILLISECONDS
 
 
 class Acceptor:
@@ -109,7 +130,7 @@ class Acceptor:
 
     @property
     def resting(self) -> bool:
-        """Whether a connection that waits is left to others now."""
+        """Whether connections that wait are left to others now."""
         return self._timer is not None
 
     @property
@@ -148,33 +169,35 @@ class Acceptor:
         self._loop.add_reader(self._listener, self._come)
 
     def _come(self) -> None:
-        """A connection waits."""
+        """Connections wait."""
         fewest = self._counts.fewest_of_others()
-        if fewest is not None and fewest < self._own():
-            self._rest(PATIENCE_SECONDS, self._insist)
+        most = _AT_ONCE if fewest is None else min(_AT_ONCE, fewest + SLACK + 1 - self._own())
+        if most > 0:
+            self._take(most)
         else:
-            self._take()
+            self._rest(PATIENCE_SECONDS, self._insist)
 
     def _rest(self, seconds: float, then: Callable[[], None]) -> None:
         self._loop.remove_reader(self._listener)
         self._timer = self._loop.call_later(seconds, then)
 
     def _insist(self) -> None:
-        """Take the connection if nobody else did."""
+        """Take what nobody else took."""
         self._watch()
-        self._take()
+        self._take(_LEFT_OVER)
 
-    def _take(self) -> None:
+    def _take(self, most: int) -> None:
+        before = self.making
         try:
-            connection, _ = self._listener.accept()
-        except OSError as error:  # another process was quicker, or the client has left
+            while self.making < before + most:
+                connection, _ = self._listener.accept()
+                task = self._loop.create_task(self._begin(connection))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+        except OSError as error:  # no more wait, another process was quicker, or the client has left
             if error.errno in _FULL:
                 _log.error("no connection can be taken", reason=str(error))
                 self._rest(_FULL_SECONDS, self._watch)
-            return
-        task = self._loop.create_task(self._begin(connection))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
         self.tell()
 
     async def _begin(self, connection: socket.socket) -> None:

@@ -147,14 +147,15 @@ def test_a_search_can_be_linked_and_gone_back_to(page: Page) -> None:
     expect(page.get_by_role("heading", name=BANANAS)).to_be_visible()
 
 
-def test_what_is_typed_before_the_service_answers_stays(page: Page) -> None:
+@pytest.mark.parametrize("address", ["/ui/", "/ui/?q=a%20dog"])
+def test_what_is_typed_before_the_service_answers_stays(page: Page, address: str) -> None:
     held: list[Route] = []
 
     def hold(route: Route) -> None:
         held.append(route)
 
     page.route("**/stats", hold)
-    page.goto("/ui/")
+    page.goto(address)
     page.get_by_role("searchbox").fill(BANANAS)
     expect(cards(page).first).to_be_visible()
     page.keyboard.press("Enter")

@@ -5,7 +5,7 @@ import errno
 import socket
 import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,16 @@ import uvicorn
 from structlog.testing import capture_logs
 
 from crossmodal.api import accepting
-from crossmodal.api.accepting import PATIENCE_SECONDS, SLOTS, Acceptor, Counts, EndableProtocol, share_connections
+from crossmodal.api.accepting import (
+    PATIENCE_SECONDS,
+    SILENCE_SECONDS,
+    SLACK,
+    SLOTS,
+    Acceptor,
+    Counts,
+    EndableProtocol,
+    share_connections,
+)
 
 
 class Echo(EndableProtocol):
@@ -53,8 +62,15 @@ class Process:
             connections=lambda: len(self.open),
             tls=tls,
         )
+        self.telling = asyncio.create_task(self._tell())
+
+    async def _tell(self) -> None:
+        while True:
+            self.acceptor.tell()
+            await asyncio.sleep(0.1)
 
     async def end(self) -> None:
+        self.telling.cancel()
         self.acceptor.close()
         await self.acceptor.wait_closed()
         self.listener.close()
@@ -115,7 +131,7 @@ class Client:
         return await asyncio.wait_for(self.reader.readexactly(2), seconds)
 
 
-Connect = Callable[[], Awaitable[Client]]
+Connect = Callable[[], Coroutine[Any, Any, Client]]
 
 
 @pytest.fixture
@@ -151,6 +167,20 @@ def test_counts_are_seen_by_others(path: Path) -> None:
     assert third.fewest_of_others() == 5
 
 
+def test_of_who_tells_nothing_nothing_is_expected(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 2**32 / 1000 - 0.3  # the milliseconds begin anew in between
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    first, second, third = (Counts(path, place) for place in range(3))
+    first.set(1)
+    now += SILENCE_SECONDS - 0.01
+    second.set(2)
+    assert third.fewest_of_others() == 1
+    now += 0.02
+    assert third.fewest_of_others() == 2
+    first.set(1)
+    assert third.fewest_of_others() == 1
+
+
 def test_a_process_in_the_place_of_one_that_was_killed_is_not_taken_for_it(path: Path) -> None:
     Counts(path, 0).set(7)
     again = Counts(path, 0)
@@ -165,14 +195,14 @@ async def test_of_many_at_once_all_get_as_many(begin: Begin, connect: Connect) -
         begin(place)
     clients = await asyncio.gather(*(connect() for _ in range(30)))
     answers = [await client.ask() for client in clients]
-    assert min(answers.count(b"%d!" % place) for place in range(3)) >= 8  # 10, unless the loop is held up
+    assert min(answers.count(b"%d!" % place) for place in range(3)) >= 7  # 9 to 11, unless the loop is held up
 
 
 async def test_of_many_one_after_another_all_get_as_many(begin: Begin, connect: Connect) -> None:
     for place in range(3):
         begin(place)
     answers = [await (await connect()).ask() for _ in range(30)]
-    assert min(answers.count(b"%d!" % place) for place in range(3)) >= 8  # 10, unless the loop is held up
+    assert min(answers.count(b"%d!" % place) for place in range(3)) >= 7  # 9 to 11, unless the loop is held up
 
 
 async def test_who_lost_connections_gets_the_next_ones(begin: Begin, connect: Connect) -> None:
@@ -183,24 +213,46 @@ async def test_who_lost_connections_gets_the_next_ones(begin: Begin, connect: Co
             client.writer.close()
     await until(lambda: not first.open)
     first.acceptor.tell()
-    assert [await (await connect()).ask() for _ in range(4)] == [b"0!"] * 4
+    assert [await (await connect()).ask() for _ in range(3)] == [b"0!"] * 3
 
 
 async def test_a_connection_that_those_with_fewer_do_not_take_is_taken(
     begin: Begin, path: Path, connect: Connect
 ) -> None:
     begin(0)
-    await (await connect()).ask()
-    Counts(path, 1).set(0)  # and takes nothing: it is busy, or was killed
+    for _ in range(1 + SLACK):
+        await (await connect()).ask()
+    Counts(path, 1).set(0)  # and takes nothing: it is busy
     began = time.monotonic()
     assert await (await connect()).ask() == b"0!"
     assert time.monotonic() - began >= PATIENCE_SECONDS
 
 
+async def test_who_is_stopped_makes_nobody_slower(begin: Begin, path: Path, connect: Connect) -> None:
+    process = begin(0)
+    for _ in range(1 + SLACK):
+        await (await connect()).ask()
+    Counts(path, 1).set(0)
+    await asyncio.sleep(SILENCE_SECONDS)
+    rested = False
+
+    async def look() -> None:
+        nonlocal rested
+        while True:
+            rested = rested or process.acceptor.resting
+            await asyncio.sleep(0)
+
+    looking = asyncio.create_task(look())
+    assert await (await connect()).ask() == b"0!"
+    looking.cancel()
+    assert not rested
+
+
 @pytest.mark.parametrize("when", ["watching", "resting"])
 async def test_nothing_is_taken_after_the_end(begin: Begin, path: Path, connect: Connect, when: str) -> None:
     process = begin(0)
-    await (await connect()).ask()
+    for _ in range(1 + SLACK):
+        await (await connect()).ask()
     other = Counts(path, 1)
     if when == "resting":
         other.set(0)
@@ -215,7 +267,7 @@ async def test_nothing_is_taken_after_the_end(begin: Begin, path: Path, connect:
         late = await connect()
     with pytest.raises(TimeoutError):
         await late.ask(10 * PATIENCE_SECONDS)
-    assert len(process.open) == 1
+    assert len(process.open) == 1 + SLACK
 
 
 async def test_a_connection_that_is_made_while_the_server_ends_keeps_it_from_nothing(
