@@ -30,7 +30,8 @@ BENTOFILE: Final = "bentofile.yaml"
 DEFAULT_HOME: Final = "~/bentoml"
 
 SHAPING: Final = (
-    "ENCODER", "ENCODER_URL", "BATCHER", "API_WORKERS", "ENCODER_WORKERS", "STORE", "TIMEOUT", "MAX_BATCH_IMAGES", "MAX_BATCH_TEXTS",
+    "ENCODER", "ENCODER_URL", "BATCHER", "API_WORKERS", "ENCODER_WORKERS", "STORE", "TIMEOUT",
+    "MAX_BATCH_IMAGES", "MAX_BATCH_TEXTS",
 )  # fmt: skip
 """Settings by which `service.py` decides which services there are and what BentoML notes of them."""
 

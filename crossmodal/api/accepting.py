@@ -106,7 +106,7 @@ class Acceptor:
     def __init__(
         self,
         listener: socket.socket,
-        make: Callable[[], "EndableProtocol"],
+        make: Callable[[], EndableProtocol],
         counts: Counts,
         *,
         connections: Callable[[], int],
@@ -206,9 +206,8 @@ class Acceptor:
             if connection.family != socket.AF_UNIX:
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             _, protocol = await self._loop.connect_accepted_socket(self._make, connection, ssl=self._tls)
-            if (
-                self._closed
-            ):  # the server has told the others, and would wait for this one as long as its client keeps it
+            if self._closed:
+                # The server has told the others, and would wait for this one as long as its client keeps it.
                 protocol.shutdown()
         except OSError as error:  # it has ended already, or does not speak TLS
             connection.close()
